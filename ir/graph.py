@@ -323,6 +323,22 @@ class Graph:
             self._equalities = [e for e in self._equalities if e.node in live]
         return len(dead)
 
+    def substitute(self, values: Mapping[str, Extent]) -> Graph:
+        """A copy in which symbols, in bodies of control flow too, are replaced by name."""
+        other = self.copy()
+        for name in other._nx:
+            node = other.node(name)
+            attrs = {key: substituted(value, values) for key, value in node.attrs.items()}
+            types = tuple(type_.substitute(values) for type_ in node.types)
+            other._nx.nodes[name]["node"] = replace(
+                node, attrs=MappingProxyType(attrs), types=types
+            )
+        other._equalities = [
+            Equality(dim.substitute(e.left, values), dim.substitute(e.right, values), e.node)
+            for e in self._equalities
+        ]
+        return other
+
     def copy(self) -> Graph:
         """An independent graph with the same frozen nodes and arrays."""
         other = Graph(self.name)
@@ -373,6 +389,15 @@ class Graph:
                     needed.add(self._symbols[name][0].node)
             needed.discard(node.name)
         return needed
+
+
+def substituted(value: Any, values: Mapping[str, Extent]) -> Any:
+    """An attribute value with its symbols replaced by name where ``values`` has them."""
+    if isinstance(value, Dim):
+        return dim.substitute(value, values)
+    if isinstance(value, tuple):
+        return tuple(substituted(item, values) for item in value)
+    return value.substitute(values) if isinstance(value, Graph) else value
 
 
 def mentioned_symbols(node: Node) -> frozenset[str]:
