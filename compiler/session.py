@@ -1,0 +1,176 @@
+"""A compiled model: checks what it is given, runs it, hands the results out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..ir import Array, Extent, Graph, LimitError, ModelError, TensorType
+from ..ir.data_type import numpy_type
+from ..ir.dim import evaluate
+from ..ir.evaluate import bind_symbols
+from .target import Executable
+
+# A symbol cannot be larger, so that sizes computed from several stay within 64 bits.
+LARGEST_EXTENT = 2**31
+LARGEST_TENSOR = 2**46  # bytes
+_REMEMBERED_SHAPES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """Name, element type and shape of an input or output."""
+
+    name: str
+    dtype: str
+    shape: tuple[Extent, ...]
+
+    @property
+    def type(self) -> TensorType:
+        """The element type and shape together."""
+        return TensorType(self.dtype, self.shape)
+
+
+class Session:
+    """Runs a compiled graph on NumPy arrays and whatever converts to them without a copy.
+
+    ``session(x)`` and ``session.predict(x)`` take inputs in order (or by name) and give one
+    array, or a tuple where the model has several outputs. ``session.run(names, feed)`` has
+    the form ONNX Runtime users know. Calls from several threads are safe.
+    """
+
+    def __init__(self, graph: Graph, executable: Executable, target: str) -> None:
+        self.graph, self.executable, self.target = graph, executable, target
+        self.inputs = tuple(_spec(value.node, graph.type(value)) for value in graph.inputs)
+        self.outputs = tuple(
+            _spec(name, graph.type(value))
+            for name, value in zip(graph.output_names, graph.outputs, strict=True)
+        )
+        self._bindings: dict[tuple[tuple[int, ...], ...], dict[str, int]] = {}
+
+    def __call__(self, *inputs: Any, **named: Any) -> Any:
+        """Run on inputs in order, or by name."""
+        results = self._run(self._ordered(inputs, named))
+        return results[0] if len(results) == 1 else tuple(results)
+
+    predict = __call__
+
+    def run(
+        self, output_names: Sequence[str] | None, feed: Mapping[str, Any]
+    ) -> list[Array]:
+        """Outputs by name (None: all, in order) for inputs by name."""
+        results = self._run(self._ordered((), feed))
+        if output_names is None:
+            return results
+        by_name = dict(zip((spec.name for spec in self.outputs), results, strict=True))
+        unknown = [name for name in output_names if name not in by_name]
+        if unknown:
+            raise ModelError(f"there is no output {unknown[0]!r}; there are: {', '.join(by_name)}")
+        return [by_name[name] for name in output_names]
+
+    def get_inputs(self) -> tuple[Spec, ...]:
+        """The inputs' names, types and shapes."""
+        return self.inputs
+
+    def get_outputs(self) -> tuple[Spec, ...]:
+        """The outputs' names, types and shapes."""
+        return self.outputs
+
+    def _ordered(self, inputs: Sequence[Any], named: Mapping[str, Any]) -> list[Any]:
+        names = [spec.name for spec in self.inputs]
+        unknown = [name for name in named if name not in names]
+        if unknown or len(inputs) > len(names):
+            what = f"input {unknown[0]!r}" if unknown else f"input number {len(names) + 1}"
+            raise ModelError(f"there is no {what}; the inputs are: {', '.join(names) or 'none'}")
+        given = dict(zip(names, inputs, strict=False))
+        twice = [name for name in named if name in given]
+        missing = [name for name in names if name not in given and name not in named]
+        if twice or missing:
+            problem = f"{twice[0]!r} is given twice" if twice else f"{missing[0]!r} is missing"
+            raise ModelError(f"input {problem}; the inputs are: {', '.join(names)}")
+        return [given[name] if name in given else named[name] for name in names]
+
+    def _run(self, inputs: Sequence[Any]) -> list[Array]:
+        arrays = [_array(value, spec) for value, spec in zip(inputs, self.inputs, strict=True)]
+        shapes = tuple(array.shape for array in arrays)
+        symbols = self._bindings.get(shapes)
+        if symbols is None:
+            symbols = self._bind(arrays)
+            if len(self._bindings) >= _REMEMBERED_SHAPES:
+                self._bindings.clear()
+            self._bindings[shapes] = symbols
+        return self.executable(arrays, symbols)
+
+    def _bind(self, arrays: Sequence[Array]) -> dict[str, int]:
+        """Values of the symbols; raises ModelError when a shape or an assumption does not hold."""
+        for spec, array in zip(self.inputs, arrays, strict=True):
+            _check_shape(spec, array)
+        symbols = bind_symbols([spec.type for spec in self.inputs], arrays)
+        too_large = [name for name, value in symbols.items() if value > LARGEST_EXTENT]
+        if too_large:
+            raise LimitError(f"extent {too_large[0]!r} is larger than {LARGEST_EXTENT}")
+        check_extents(self.graph, symbols)
+        return symbols
+
+
+def check_extents(graph: Graph, symbols: Mapping[str, int]) -> None:
+    """Raise where the shapes that follow from ``symbols`` are impossible or too large.
+
+    Shapes that depend on symbols measured during a run are checked by the run itself.
+    """
+    late = set(graph.symbols)
+
+    def known(extents: Sequence[Extent]) -> bool:
+        from ..ir.dim import symbols_of
+
+        return not late & {symbol.name for symbol in symbols_of(tuple(extents))}
+
+    for equality in graph.equalities:
+        if known((equality.left, equality.right)):
+            left, right = evaluate(equality.left, symbols), evaluate(equality.right, symbols)
+            if left != right:
+                raise ModelError(
+                    f"node {equality.node!r} needs the extents {equality.left} and "
+                    f"{equality.right} to be equal; with these inputs they are {left} and {right}"
+                )
+    for node in graph.nodes():
+        for type_ in node.types:
+            if type_.is_static or not known(type_.shape):
+                continue
+            shape = tuple(evaluate(extent, symbols) for extent in type_.shape)
+            if min(shape) < 0:
+                raise ModelError(f"{node} would have the shape {shape} with these inputs")
+            if type_.with_shape(shape).nbytes > LARGEST_TENSOR:  # type: ignore[operator]
+                raise LimitError(f"{node} would have the shape {shape} with these inputs")
+
+
+def _spec(name: str, type_: TensorType) -> Spec:
+    return Spec(name, type_.dtype, type_.shape)
+
+
+def _array(value: Any, spec: Spec) -> Array:
+    """``value`` as a contiguous array of the declared type; no silent conversion of types."""
+    if not isinstance(value, np.ndarray) and hasattr(value, "__dlpack__"):
+        array = np.from_dlpack(value)
+    else:
+        array = np.asarray(value)
+    wanted = numpy_type(spec.dtype)
+    if array.dtype != wanted:
+        if isinstance(value, np.ndarray) or hasattr(value, "dtype"):
+            raise ModelError(f"input {spec.name!r} is {array.dtype}, the model takes {spec.dtype}")
+        array = np.asarray(value, wanted)  # Python numbers and lists have no type of their own
+    return np.ascontiguousarray(array).reshape(array.shape)
+
+
+def _check_shape(spec: Spec, array: Array) -> None:
+    fits = len(array.shape) == len(spec.shape) and all(
+        not isinstance(extent, int) or extent == size
+        for extent, size in zip(spec.shape, array.shape, strict=True)
+    )
+    if not fits:
+        raise ModelError(
+            f"input {spec.name!r} has the shape {array.shape}; the model takes {spec.type}"
+        )

@@ -1,0 +1,57 @@
+"""Targets: what compiles graphs, found by name."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Protocol
+
+from ..ir import Array, Graph, ModelError
+from .pass_ import Pass
+
+# Built-in targets are found without reading package metadata, which takes milliseconds.
+_BUILT_IN = {"cpu": "cpu"}
+_GROUP = "opweave.targets"
+
+
+class Executable(Protocol):
+    """A compiled graph. Inputs are contiguous and of the declared types."""
+
+    def __call__(self, inputs: Sequence[Array], symbols: Mapping[str, int]) -> list[Array]:
+        """The outputs; ``symbols`` are the values that the inputs' shapes give."""
+        ...
+
+    def arena_bytes(self, symbols: Mapping[str, int]) -> int:
+        """Bytes that one run needs for intermediate tensors."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One way to run graphs.
+
+    ``passes`` prepare a graph for it, in order; ``lower`` compiles the result. ``lower``
+    raises UnsupportedError naming every node it has no kernel for.
+    """
+
+    name: str
+    passes: tuple[Pass, ...]
+    lower: Callable[[Graph], Executable]
+
+
+def target_named(name: str) -> Target:
+    """The target called ``name``; raises ModelError naming the targets that exist."""
+    if name in _BUILT_IN:
+        package = (__package__ or "").rpartition(".")[0]
+        found = importlib.import_module(f"{package}.targets.{_BUILT_IN[name]}").TARGET
+    else:
+        others = {point.name: point for point in entry_points(group=_GROUP)}
+        if name not in others:
+            known = ", ".join(sorted({*_BUILT_IN, *others}))
+            raise ModelError(f"there is no target {name!r}; there are: {known}")
+        found = others[name].load()
+    if not isinstance(found, Target) or found.name != name:
+        raise ModelError(f"the target {name!r} is not what its package says it is: {found!r}")
+    return found

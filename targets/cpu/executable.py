@@ -1,0 +1,170 @@
+"""Running a compiled program: parameters, arena, symbols, the native call, failures."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...compiler.memory import ALIGNMENT
+from ...ir import Array, Error, Extent, LimitError, ModelError, TensorType
+from ...ir.dim import evaluate
+from .object_code import LoadedObject
+from .program import ENTRY, Context, Failure, StepInfo
+
+_Pointer = ctypes.c_void_p
+_FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int32, _Pointer, _Pointer, _Pointer)
+# One late allocation (a tensor whose size the run itself decides) may have this many bytes.
+DEFAULT_MEMORY_LIMIT = 16 * 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramInfo:
+    """What the host must know of a program, apart from its machine code."""
+
+    inputs: tuple[TensorType, ...]
+    outputs: tuple[TensorType, ...]
+    late_outputs: frozenset[int]
+    symbols: tuple[str, ...]
+    steps: tuple[StepInfo, ...]
+    arena: Extent
+
+
+class CpuExecutable:
+    """Machine code with its parameters; safe to call from several threads at once."""
+
+    def __init__(self, code: LoadedObject, info: ProgramInfo, params: Sequence[Array]) -> None:
+        self.info = info
+        self._code = code  # keeps the machine code loaded
+        self._function = _FUNCTION(code.address(ENTRY))
+        self._params = [aligned(array) for array in params]
+        self._param_table = _table([array.ctypes.data for array in self._params])
+        self._memory_limit = DEFAULT_MEMORY_LIMIT
+        # Arenas are kept between runs: a run allocates nothing once shapes have been seen.
+        self._arenas: list[Array] = []
+        self._lock = threading.Lock()
+        self._free = _c_free()
+
+    def arena_bytes(self, symbols: Mapping[str, int]) -> int:
+        """Bytes of memory for intermediate tensors in one run with these symbols."""
+        return evaluate(self.info.arena, symbols)
+
+    def __call__(self, inputs: Sequence[Array], symbols: Mapping[str, int]) -> list[Array]:
+        """Outputs for contiguous inputs of the right types; ``symbols`` from their shapes."""
+        outputs: list[Array | None] = []
+        addresses = [array.ctypes.data for array in inputs]
+        for number, type_ in enumerate(self.info.outputs):
+            if number in self.info.late_outputs:
+                outputs.append(None)
+                addresses.append(0)
+                continue
+            shape = tuple(evaluate(extent, symbols) for extent in type_.shape)
+            array = empty(shape, type_.numpy)
+            outputs.append(array)
+            addresses.append(array.ctypes.data)
+        values = _table(addresses)
+        table = [symbols.get(name, 0) for name in self.info.symbols]
+        symbol_table = np.array(table or [0], np.int64)
+        failure = np.zeros(2, np.int64)
+        context = _context(self._param_table, symbol_table, failure, self._memory_limit)
+        arena = self._take_arena(self.arena_bytes(symbols))
+        try:
+            failed = self._function(values.ctypes.data, arena.ctypes.data, context.ctypes.data)
+        finally:
+            self._give_arena(arena)
+        if failed:
+            raise self._error(int(failure[0]), int(failure[1]))
+        measured = dict(zip(self.info.symbols, symbol_table.tolist(), strict=False))
+        return self._collect(outputs, values, {**measured, **symbols}, len(inputs))
+
+    def _collect(
+        self,
+        outputs: Sequence[Array | None],
+        values: Array,
+        symbols: Mapping[str, int],
+        first: int,
+    ) -> list[Array]:
+        """Late outputs are copied out of native memory, which is freed then."""
+        results: list[Array] = []
+        native: set[int] = set()
+        for number, array in enumerate(outputs):
+            if array is None:
+                type_ = self.info.outputs[number]
+                shape = tuple(evaluate(extent, symbols) for extent in type_.shape)
+                array = empty(shape, type_.numpy)
+                address = int(values[first + number])
+                if array.nbytes:
+                    ctypes.memmove(array.ctypes.data, address, array.nbytes)
+                native.add(address)
+            results.append(array)
+        for address in native:
+            self._free(address)
+        return results
+
+    def _take_arena(self, nbytes: int) -> Array:
+        with self._lock:
+            for number, arena in enumerate(self._arenas):
+                if arena.nbytes >= nbytes:
+                    return self._arenas.pop(number)
+        try:
+            return empty((max(nbytes, 1),), np.dtype(np.uint8))
+        except MemoryError:
+            raise LimitError(f"a run needs {nbytes} bytes for intermediate tensors") from None
+
+    def _give_arena(self, arena: Array) -> None:
+        with self._lock:
+            self._arenas.append(arena)
+
+    def _error(self, number: int, code: int) -> Error:
+        step = self.info.steps[number]
+        if code == Failure.OUT_OF_MEMORY:
+            return LimitError(f"{step.node}: no memory for a tensor whose size came up in the run")
+        if code == Failure.BAD_EXTENT:
+            return ModelError(f"{step.node} is negative or too large in this run")
+        if code == Failure.UNEQUAL_EXTENTS:
+            return ModelError(f"{step.node} differ in this run")
+        if code == Failure.RAISED or not step.errors:
+            return Error(f"{step.node}: the kernel failed with status {code}")
+        return ModelError(f"{step.node}: {'; or '.join(step.errors)} (status {code})")
+
+
+def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """An uninitialised array that starts on a cache line."""
+    nbytes = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    block = np.empty(nbytes + ALIGNMENT, np.uint8)
+    start = -block.ctypes.data % ALIGNMENT
+    return block[start : start + nbytes].view(dtype).reshape(shape)
+
+
+def aligned(array: Array) -> Array:
+    """The array itself if it is contiguous, aligned and native, else such a copy."""
+    plain = array.dtype.newbyteorder("=")
+    if array.flags.c_contiguous and array.ctypes.data % ALIGNMENT == 0 and array.dtype == plain:
+        return array
+    copy = empty(array.shape, plain)
+    copy[...] = array
+    return copy
+
+
+def _table(addresses: Sequence[int]) -> Array:
+    return np.array(list(addresses) or [0], np.uint64)
+
+
+def _context(params: Array, symbols: Array, failure: Array, memory_limit: int) -> Array:
+    context = np.zeros(len(Context), np.uint64)
+    context[Context.PARAMS] = params.ctypes.data
+    context[Context.SYMBOLS] = symbols.ctypes.data
+    context[Context.FAILURE] = failure.ctypes.data
+    context[Context.MEMORY_LIMIT] = memory_limit
+    return context
+
+
+def _c_free() -> Any:
+    function = ctypes.CDLL(None).free
+    function.argtypes = [ctypes.c_void_p]
+    function.restype = None
+    return function

@@ -1,0 +1,423 @@
+"""A graph as one LLVM module with one entry point.
+
+``run(values, arena, context)`` computes the whole graph. ``values`` points to the addresses
+of the inputs, then of the outputs; ``arena`` to memory of the planned size; ``context`` to
+the fields of :class:`Context`. Bodies of control flow are functions of the same form. The
+result is 0, or 1 when ``context.failure`` says which step failed and how.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from llvmlite import ir
+
+from ...ir import Extent, Graph, Node, TensorType, Value, View, Workspace
+from .extents import I64, ExtentEmitter
+from .kernels import POINTER, KernelSet
+from .lowering import Step, is_elementwise, reusable_operands, scratch_of, steps_of
+from .placement import Kind, Place, Placement, Scratch, is_late, place
+
+I8, I32, DOUBLE = ir.IntType(8), ir.IntType(32), ir.DoubleType()
+ENTRY_TYPE = ir.FunctionType(I32, [POINTER, POINTER, POINTER])
+ENTRY = "opweave_run"
+# No symbol may be larger: sizes computed from a few of them then stay within 64 bits.
+LARGEST_EXTENT = 2**40
+
+
+class Context(IntEnum):
+    """Fields of the context, eight bytes each."""
+
+    PARAMS = 0  # pointer to the addresses of the parameters
+    SYMBOLS = 1  # pointer to the values of the symbols
+    FAILURE = 2  # pointer to two int64: step number, code
+    MEMORY_LIMIT = 3  # bytes that one late allocation may have
+
+
+class Failure(IntEnum):
+    """Negative failure codes; a positive one is what a kernel returned."""
+
+    RAISED = -1
+    OUT_OF_MEMORY = -2
+    BAD_EXTENT = -3
+    UNEQUAL_EXTENTS = -4
+
+
+@dataclass(frozen=True, slots=True)
+class StepInfo:
+    """What a failure at one step is reported with."""
+
+    node: str
+    errors: tuple[str, ...]
+
+
+@dataclass
+class Program:
+    """The module of a graph and what the host must know to run it."""
+
+    module: ir.Module
+    kernels: KernelSet
+    params: list[tuple[Graph, Value]] = field(default_factory=list)
+    symbols: list[str] = field(default_factory=list)
+    steps: list[StepInfo] = field(default_factory=list)
+    arena: Extent = 0
+    late_outputs: frozenset[int] = frozenset()
+    _param_numbers: dict[tuple[int, Value], int] = field(default_factory=dict)
+    _functions: int = 0
+
+    def param_number(self, graph: Graph, value: Value) -> int:
+        """The number of a parameter in the table of addresses."""
+        key = (id(graph), value)
+        if key not in self._param_numbers:
+            self._param_numbers[key] = len(self.params)
+            self.params.append((graph, value))
+        return self._param_numbers[key]
+
+    def symbol_number(self, name: str) -> int:
+        """The number of a symbol in the table of values."""
+        if name not in self.symbols:
+            self.symbols.append(name)
+        return self.symbols.index(name)
+
+    def step(self, info: StepInfo) -> int:
+        """The number of a new step."""
+        self.steps.append(info)
+        return len(self.steps) - 1
+
+    def function(self, stem: str) -> ir.Function:
+        """A new internal function of the entry's form."""
+        self._functions += 1
+        function = ir.Function(self.module, ENTRY_TYPE, f"{stem}_{self._functions}")
+        function.linkage = "internal"
+        return function
+
+
+def build_program(graph: Graph) -> Program:
+    """The program of ``graph``; raises UnsupportedError (all nodes) where kernels are missing."""
+    module = ir.Module("opweave")
+    program = Program(module, KernelSet(module))
+    emitter = GraphEmitter(program, graph, ir.Function(module, ENTRY_TYPE, ENTRY))
+    program.arena = emitter.placement.plan.nbytes
+    emitter.emit()
+    places = [emitter.placement.places[value] for value in graph.outputs]
+    program.late_outputs = frozenset(
+        number for number, place_ in enumerate(places) if place_.kind is Kind.LATE
+    )
+    return program
+
+
+class GraphEmitter:
+    """Emits the function of one graph: the main one or a body of control flow."""
+
+    def __init__(
+        self,
+        program: Program,
+        graph: Graph,
+        function: ir.Function,
+        parent: GraphEmitter | None = None,
+    ) -> None:
+        self.program, self.graph, self.function = program, graph, function
+        self.parent = parent
+        self.nodes = graph.operators()
+        self.late = frozenset(graph.symbols)
+        self.bodies: dict[str, list[GraphEmitter]] = {}
+        self.steps: dict[str, list[Step]] = {}
+        scratch = {node.name: self._scratch(node) for node in self.nodes}
+        self._scratch_items = scratch
+        reusable = {node.name: reusable_operands(graph, node) for node in self.nodes}
+        self.placement: Placement = place(graph, scratch, self.late, reusable)
+        self.block = ir.IRBuilder(function.append_basic_block("entry"))
+        self.exit = function.append_basic_block("exit")
+        self.values, self.arena, self.context = function.args
+        self.extents = ExtentEmitter(self._load_symbol)
+        self.result = self.block.alloca(I32, name="result")
+        self._late_slots: list[ir.Value] = []
+
+    # --- preparation ---------------------------------------------------------------------
+
+    def _scratch(self, node: Node) -> list[Scratch]:
+        from .control_flow import prepare_control_flow
+
+        if "control" in node.op.traits:
+            return prepare_control_flow(self, node)
+        if "view" in node.op.traits or is_elementwise(node):
+            return []
+        self.steps[node.name] = steps_of(self.graph, node, None)
+        return scratch_of(node, self.steps[node.name])
+
+    # --- emission ------------------------------------------------------------------------
+
+    def emit(self) -> None:
+        """Fill the function."""
+        builder = self.block
+        builder.store(ir.Constant(I32, 0), self.result)
+        null = ir.Constant(POINTER, None)
+        for _ in range(self.placement.late_count):
+            slot = builder.alloca(POINTER)
+            builder.store(null, slot)
+            self._late_slots.append(slot)
+        sources: dict[Value, list[str]] = {}
+        for name, (source, _) in self.graph.symbols.items():
+            sources.setdefault(source, []).append(name)
+        for value in (*self.graph.inputs, *map(Value, self.graph.params)):
+            self._measure(value, sources)
+        for number, node in enumerate(self.nodes):
+            self._node(node)
+            for value in node.outputs:
+                self._measure(value, sources)
+            self._release(self.placement.late_end.get(number, ()))
+        self._copy_outputs()
+        builder.branch(self.exit)
+        builder.position_at_end(self.exit)
+        self._finish()
+
+    def _node(self, node: Node) -> None:
+        from .control_flow import emit_control_flow
+
+        self._check_equalities(node)
+        self._check_late_types(node)
+        self._allocate_late(node)
+        if "view" in node.op.traits:
+            return
+        if "control" in node.op.traits:
+            emit_control_flow(self, node)
+            return
+        steps = self.steps.get(node.name)
+        if steps is None:
+            steps = steps_of(self.graph, node, self.placement.in_place.get(node.name))
+        errors = tuple(call.error or "" for step in steps for call in step.calls if call.error)
+        skip = self._skip_if_empty(node.types)
+        number = self.program.step(StepInfo(str(node), errors))
+        for step in steps:
+            self._kernel(node, step, number)
+        if skip is not None:
+            self.block.branch(skip)
+            self.block.position_at_end(skip)
+
+    def _skip_if_empty(self, types: Sequence[TensorType]) -> ir.Block | None:
+        """Start a block that runs only where an output has elements (None: always)."""
+        if all(type_.is_static for type_ in types):
+            if all(type_.size == 0 for type_ in types):
+                after = self.function.append_basic_block("skipped")
+                self.block.branch(after)
+                self.block.position_at_end(self.function.append_basic_block("never"))
+                return after
+            return None
+        full: ir.Value = ir.Constant(ir.IntType(1), 0)
+        zero = ir.Constant(I64, 0)
+        for type_ in types:
+            size = self.extents.emit(self.block, type_.size)
+            full = self.block.or_(full, self.block.icmp_signed("!=", size, zero))
+        run = self.function.append_basic_block("run")
+        after = self.function.append_basic_block("skipped")
+        self.block.cbranch(full, run, after)
+        self.block.position_at_end(run)
+        return after
+
+    def _kernel(self, node: Node, step: Step, number: int) -> None:
+        kernel = self.program.kernels.kernel(step.calls, step.movement)
+        arguments = [
+            self._view(node, view) for call in step.calls for view in call.operands
+        ]
+        arguments += [self.extents.emit(self.block, extent) for extent in kernel.extents]
+        status = self.block.call(kernel.function, arguments)
+        ok = self.block.icmp_signed("==", status, ir.Constant(I64, 0))
+        self.fail_unless(ok, number, status)
+
+    def _view(self, node: Node, view: View) -> ir.Value:
+        if isinstance(view.source, Workspace):
+            return self.address_of(self.placement.scratch[node.name, view.source.key])
+        if view.source < len(node.inputs):
+            value = node.inputs[view.source]
+            assert value is not None, "operands that are left out have no views"
+        else:
+            value = node.outputs[view.source - len(node.inputs)]
+        return self.address(value)
+
+    # --- places --------------------------------------------------------------------------
+
+    def address(self, value: Value) -> ir.Value:
+        """The address of a value's first element."""
+        place_ = self.placement.places[value]
+        if place_.kind is Kind.PARAMETER:
+            root = value
+            while not self.graph.is_param(root):
+                root = self.graph.node(root.node).operands[0]  # a view of a parameter
+            table = self.context_field(Context.PARAMS)
+            return self.entry_of(table, self.program.param_number(self.graph, root))
+        return self.address_of(place_)
+
+    def address_of(self, place_: Place) -> ir.Value:
+        """The address that a place stands for (parameters aside)."""
+        builder = self.block
+        if place_.kind is Kind.ARENA:
+            offset = self.extents.emit(builder, place_.where)
+            return builder.gep(self.arena, [offset], source_etype=I8)
+        assert isinstance(place_.where, int), "only arena places are symbolic"
+        if place_.kind is Kind.LATE:
+            return builder.load(self._late_slots[place_.where], typ=POINTER)
+        first = len(self.graph.inputs) if place_.kind is Kind.OUTPUT else 0
+        return self.entry_of(self.values, first + place_.where)
+
+    def entry_of(self, table: ir.Value, number: int) -> ir.Value:
+        """Pointer ``number`` of a table of pointers."""
+        slot = self.block.gep(table, [ir.Constant(I64, number)], source_etype=POINTER)
+        return self.block.load(slot, typ=POINTER)
+
+    def context_field(self, name: Context) -> ir.Value:
+        """A pointer-sized field of the context."""
+        return self.entry_of(self.context, int(name))
+
+    def _load_symbol(self, builder: ir.IRBuilder, name: str) -> ir.Value:
+        return builder.load(self._symbol_slot(name), typ=I64)
+
+    def _symbol_slot(self, name: str) -> ir.Value:
+        number = ir.Constant(I64, self.program.symbol_number(self._symbol_key(name)))
+        table = self.context_field(Context.SYMBOLS)
+        return self.block.gep(table, [number], source_etype=I64)
+
+    def _symbol_key(self, name: str) -> str:
+        """A name of its own for each symbol; bodies may use one that their surroundings use."""
+        if self.parent is None:
+            return name
+        if name in self.graph.symbols:
+            return f"{self.function.name}/{name}"
+        return self.parent._symbol_key(name)
+
+    # --- what is known only while running --------------------------------------------------
+
+    def _measure(self, value: Value, sources: Mapping[Value, Sequence[str]]) -> None:
+        for name in sources.get(value, ()):
+            position = self.graph.symbols[name][1]
+            address = self.address(value)
+            slot = self.block.gep(address, [ir.Constant(I64, position)], source_etype=I64)
+            measured = self.block.load(slot, typ=I64)
+            low, high = ir.Constant(I64, -LARGEST_EXTENT), ir.Constant(I64, LARGEST_EXTENT)
+            fits = self.block.and_(
+                self.block.icmp_signed(">=", measured, low),
+                self.block.icmp_signed("<=", measured, high),
+            )
+            number = self.program.step(StepInfo(f"the extent {name!r}", ()))
+            self.fail_unless(fits, number, ir.Constant(I64, int(Failure.BAD_EXTENT)))
+            self.block.store(measured, self._symbol_slot(name))
+
+    def _check_equalities(self, node: Node) -> None:
+        for equality in self.graph.equalities:
+            if equality.node != node.name or not is_late(
+                (equality.left, equality.right), self.late
+            ):
+                continue
+            left = self.extents.emit(self.block, equality.left)
+            right = self.extents.emit(self.block, equality.right)
+            text = f"{node}: extents {equality.left} and {equality.right}"
+            number = self.program.step(StepInfo(text, ()))
+            same = self.block.icmp_signed("==", left, right)
+            self.fail_unless(same, number, ir.Constant(I64, int(Failure.UNEQUAL_EXTENTS)))
+
+    def _check_late_types(self, node: Node) -> None:
+        """Every late extent must be one: not negative, not absurd."""
+        extents = {e for type_ in node.types for e in type_.shape if is_late(e, self.late)}
+        for extent in sorted(extents, key=repr):
+            value = self.extents.emit(self.block, extent)
+            fits = self.block.icmp_unsigned("<=", value, ir.Constant(I64, LARGEST_EXTENT))
+            number = self.program.step(StepInfo(f"{node}: extent {extent}", ()))
+            self.fail_unless(fits, number, ir.Constant(I64, int(Failure.BAD_EXTENT)))
+
+    def _allocate_late(self, node: Node) -> None:
+        wanted: list[tuple[Place, Extent]] = []
+        if "view" not in node.op.traits and node.name not in self.placement.in_place:
+            for value in node.outputs:
+                wanted.append((self.placement.places[value], self.graph.type(value).nbytes))
+        for item in self._scratch_items[node.name]:
+            wanted.append((self.placement.scratch[item.node, item.key], item.nbytes))
+        for place_, nbytes in wanted:
+            if place_.kind is Kind.LATE:
+                self._allocate(node, place_, nbytes)
+
+    def _allocate(self, node: Node, place_: Place, nbytes: Extent) -> None:
+        assert isinstance(place_.where, int)
+        size = self.extents.emit(self.block, nbytes)
+        limit = self.block.ptrtoint(self.context_field(Context.MEMORY_LIMIT), I64)
+        fits = self.block.icmp_unsigned("<=", size, limit)
+        number = self.program.step(StepInfo(str(node), ()))
+        code = ir.Constant(I64, int(Failure.OUT_OF_MEMORY))
+        self.fail_unless(fits, number, code)
+        malloc = self.external("aligned_alloc", ir.FunctionType(POINTER, [I64, I64]))
+        alignment = ir.Constant(I64, 64)
+        rounded = self.block.and_(
+            self.block.add(size, ir.Constant(I64, 127)), ir.Constant(I64, ~63)
+        )
+        memory = self.block.call(malloc, [alignment, rounded])
+        null = ir.Constant(POINTER, None)
+        self.fail_unless(self.block.icmp_unsigned("!=", memory, null), number, code)
+        self.block.store(memory, self._late_slots[place_.where])
+
+    def _release(self, slots: Sequence[int]) -> None:
+        free = self.external("free", ir.FunctionType(ir.VoidType(), [POINTER]))
+        for slot in slots:
+            self.block.call(free, [self.block.load(self._late_slots[slot], typ=POINTER)])
+            self.block.store(ir.Constant(POINTER, None), self._late_slots[slot])
+
+    def _copy_outputs(self) -> None:
+        """Hand out what was not computed in the caller's memory."""
+        handed: list[int] = []
+        for number, value in enumerate(self.graph.outputs):
+            place_ = self.placement.places[value]
+            if place_ == Place(Kind.OUTPUT, number):
+                continue
+            if place_.kind is Kind.LATE and is_late(self.graph.type(value).size, self.late):
+                assert isinstance(place_.where, int)
+                self._hand_over(number, place_.where)
+                handed.append(place_.where)
+                continue
+            size = self.extents.emit(self.block, self.graph.type(value).nbytes)
+            target = self.entry_of(self.values, len(self.graph.inputs) + number)
+            self.copy(target, self.address(value), size)
+
+        for slot in handed:
+            self.block.store(ir.Constant(POINTER, None), self._late_slots[slot])
+
+    def _hand_over(self, number: int, slot: int) -> None:
+        """Give late memory to the host, which frees it."""
+        memory = self.block.load(self._late_slots[slot], typ=POINTER)
+        position = ir.Constant(I64, len(self.graph.inputs) + number)
+        place_ = self.block.gep(self.values, [position], source_etype=POINTER)
+        self.block.store(memory, place_)
+
+    def copy(self, target: ir.Value, source: ir.Value, nbytes: ir.Value) -> None:
+        """Copy bytes between blocks that do not overlap."""
+        memcpy = self.external(
+            "llvm.memcpy.p0.p0.i64",
+            ir.FunctionType(ir.VoidType(), [POINTER, POINTER, I64, ir.IntType(1)]),
+        )
+        self.block.call(memcpy, [target, source, nbytes, ir.Constant(ir.IntType(1), 0)])
+
+    def external(self, name: str, type_: ir.FunctionType) -> ir.Function:
+        """The declaration of a function of the C library or of LLVM."""
+        if name in self.program.module.globals:
+            return self.program.module.globals[name]
+        return ir.Function(self.program.module, type_, name)
+
+    def fail_unless(self, condition: ir.Value, number: int, code: ir.Value) -> None:
+        """Leave the function with a failure of step ``number`` unless ``condition`` holds."""
+        failed = self.function.append_basic_block("failed")
+        ok = self.function.append_basic_block("ok")
+        self.block.cbranch(condition, ok, failed)
+        self.block.position_at_end(failed)
+        record = self.context_field(Context.FAILURE)
+        self.block.store(ir.Constant(I64, number), record)
+        second = self.block.gep(record, [ir.Constant(I64, 1)], source_etype=I64)
+        self.block.store(code, second)
+        self.leave()
+        self.block.position_at_end(ok)
+
+    def leave(self) -> None:
+        """Branch to the exit with the result 1; the failure is recorded already."""
+        self.block.store(ir.Constant(I32, 1), self.result)
+        self.block.branch(self.exit)
+
+    def _finish(self) -> None:
+        self._release(range(self.placement.late_count))
+        self.block.ret(self.block.load(self.result, typ=I32))
