@@ -1,0 +1,1 @@
+../../opweave/__init__.py

@@ -1,0 +1,1 @@
+../../opweave/__main__.py

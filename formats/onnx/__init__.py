@@ -1,0 +1,1 @@
+"""ONNX files: ``read`` makes a Graph of a model, ``write`` a model of a Graph."""

@@ -1,0 +1,1 @@
+"""The CPU target: operators lowered through Numba and llvmlite to machine code."""
