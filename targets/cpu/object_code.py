@@ -1,0 +1,264 @@
+"""From LLVM IR to machine code in memory: link, verify, optimise, emit, load.
+
+This module needs llvmlite alone, so that object code from the cache loads without Numba.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import platform
+import sys
+import threading
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Final
+
+import llvmlite.binding as llvm
+
+# LLVM's global state is not thread-safe for what this module does with it.
+_lock: Final = threading.RLock()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CpuDescription:
+    """The processor that code is made for, in LLVM's terms.
+
+    ``features`` is LLVM's list ("+avx2,-sse4a,..."), complete, so ``name`` only selects the
+    scheduling model. ``vector_bits`` is the width of the widest vector registers.
+    """
+
+    name: str
+    features: str
+    triple: str
+    data_layout: str
+
+    @property
+    def vector_bits(self) -> int:
+        """Bits of a vector register: 512 with AVX-512, 256 with AVX, else 128."""
+        enabled = set(self.features.split(","))
+        if "+avx512f" in enabled:
+            return 512
+        return 256 if "+avx" in enabled else 128
+
+
+class CodeError(Exception):
+    """LLVM refused a module or an object file: a defect of whoever generated it."""
+
+
+@functools.cache
+def _initialise() -> None:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    llvm.initialize_native_asmparser()  # for `module asm`, with which data files are included
+    if sys.platform.startswith("linux"):
+        # The interpreter may be linked without it, or with local visibility.
+        with_contents = "libm.so.6" if platform.libc_ver()[0] == "glibc" else None
+        if with_contents is not None:
+            llvm.load_library_permanently(with_contents)
+
+
+@functools.cache
+def host_cpu() -> CpuDescription:
+    """The processor this process runs on.
+
+    Vector registers are used in full width: some processors have AVX-512 while LLVM prefers
+    256 bits for them, which halves the peak of dense arithmetic.
+    """
+    with _lock:
+        _initialise()
+        features = llvm.get_host_cpu_features()
+        if features.get("avx512f"):
+            features["prefer-256-bit"] = False
+        flat = features.flatten()
+        name = llvm.get_host_cpu_name()
+        triple = llvm.get_process_triple()
+        machine = _create_machine(name, flat, triple, 2)
+        return CpuDescription(name, flat, triple, str(machine.target_data))
+
+
+def _create_machine(name: str, features: str, triple: str, level: int) -> llvm.TargetMachine:
+    """A target machine for position-independent code of any size."""
+    _initialise()
+    return llvm.Target.from_triple(triple).create_target_machine(
+        cpu=name, features=features, opt=level, reloc="pic", codemodel="default"
+    )
+
+
+@functools.lru_cache(maxsize=16)
+def _machine(cpu: CpuDescription, level: int) -> llvm.TargetMachine:
+    machine = _create_machine(cpu.name, cpu.features, cpu.triple, level)
+    machine.set_asm_verbosity(False)
+    return machine
+
+
+def pass_builder(cpu: CpuDescription, level: int) -> llvm.PassBuilder:
+    """What LLVM's pass managers run with, for an optimisation level from 0 to 3.
+
+    Loops are vectorised but not unrolled: kernels are unrolled where they are generated, and
+    LLVM's unrolling of short loops merges loads so that broadcasts go through the shuffle unit.
+    """
+    with _lock:
+        tuning = llvm.create_pipeline_tuning_options(speed_level=level)
+        tuning.loop_unrolling = False
+        tuning.loop_vectorization = tuning.slp_vectorization = level > 0
+        return llvm.create_pass_builder(_machine(cpu, max(level, 1)), tuning)
+
+
+def parse(text: str) -> llvm.ModuleRef:
+    """A verified module from LLVM IR text; raises CodeError when LLVM rejects it."""
+    with _lock:
+        _initialise()
+        try:
+            module = llvm.parse_assembly(text)
+            module.verify()
+        except RuntimeError as error:
+            raise CodeError(f"LLVM rejects the generated code: {error}") from None
+        return module
+
+
+def link(texts: Sequence[str], exports: Sequence[str] | None = None) -> llvm.ModuleRef:
+    """One verified module from several texts; definitions may be used across texts.
+
+    Two texts must not define the same external name. If ``exports`` is given, only those names
+    stay visible from outside, so that LLVM may drop and inline all others. Raises CodeError for
+    texts that are not valid or do not fit together.
+    """
+    if not texts:
+        raise ValueError("there is nothing to link")
+    with _lock:
+        module = parse(texts[0])
+        for text in texts[1:]:
+            try:
+                module.link_in(parse(text))
+            except RuntimeError as error:
+                raise CodeError(f"generated modules do not fit together: {error}") from None
+        if exports is not None:
+            _internalise(module, frozenset(exports))
+        _verify(module)
+        return module
+
+
+def _internalise(module: llvm.ModuleRef, exports: frozenset[str]) -> None:
+    found = set()
+    for value in (*module.functions, *module.global_variables):
+        if value.is_declaration or value.name.startswith("llvm."):
+            continue
+        if value.name in exports:
+            found.add(value.name)
+        else:
+            value.linkage = "internal"
+    missing = exports - found
+    if missing:
+        raise CodeError(f"nothing defines {', '.join(sorted(missing))}")
+
+
+def _verify(module: llvm.ModuleRef) -> None:
+    try:
+        module.verify()
+    except RuntimeError as error:
+        raise CodeError(f"the linked module is not valid: {error}") from None
+
+
+def optimise(
+    module: llvm.ModuleRef | str, cpu: CpuDescription | None = None, level: int = 3
+) -> llvm.ModuleRef:
+    """Run LLVM's standard pipeline of a level from 0 to 3 for a processor, by default the host.
+
+    A module is changed in place and returned; a text is parsed first.
+    """
+    cpu = cpu or host_cpu()
+    with _lock:
+        module = parse(module) if isinstance(module, str) else module
+        module.triple, module.data_layout = cpu.triple, cpu.data_layout
+        builder = pass_builder(cpu, level)
+        builder.getModulePassManager().run(module, builder)
+        _verify(module)
+        return module
+
+
+def emit_object(
+    module: llvm.ModuleRef | str, cpu: CpuDescription | None = None, level: int = 3
+) -> bytes:
+    """A relocatable object file; ``level`` is that of instruction selection and scheduling."""
+    cpu = cpu or host_cpu()
+    with _lock:
+        module = parse(module) if isinstance(module, str) else module
+        data = _machine(cpu, level).emit_object(_for_target(module, cpu))
+        return bytes(data)
+
+
+def emit_assembly(
+    module: llvm.ModuleRef | str, cpu: CpuDescription | None = None, level: int = 3
+) -> str:
+    """The assembly text of what `emit_object` would make."""
+    cpu = cpu or host_cpu()
+    with _lock:
+        module = parse(module) if isinstance(module, str) else module
+        return str(_machine(cpu, level).emit_assembly(_for_target(module, cpu)))
+
+
+def _for_target(module: llvm.ModuleRef, cpu: CpuDescription) -> llvm.ModuleRef:
+    module.triple, module.data_layout = cpu.triple, cpu.data_layout
+    return module
+
+
+class LoadedObject:
+    """Machine code in this process's memory; addresses are valid until `close`.
+
+    Use it as a context manager, or let it be collected. Nobody may run the code or keep a
+    function pointer of it afterwards.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        with _lock:
+            host = host_cpu()
+            # The engine takes over the module and the machine, which therefore are its own.
+            machine = _create_machine(host.name, host.features, host.triple, 1)
+            engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+            try:
+                engine.add_object_file(llvm.ObjectFileRef.from_data(data))
+                engine.finalize_object()
+            except Exception as error:
+                engine.close()
+                raise CodeError(f"the object code cannot be loaded: {error}") from None
+            self._engine: llvm.ExecutionEngine | None = engine
+
+    def address(self, symbol: str) -> int:
+        """The address of an external function or variable; raises CodeError if it has none."""
+        with _lock:
+            if self._engine is None:
+                raise CodeError(f"the code of {symbol} was unloaded")
+            address: int = self._engine.get_function_address(symbol)
+            if address == 0:
+                address = self._engine.get_global_value_address(symbol)
+            if address == 0:
+                raise CodeError(f"the object code does not define {symbol}")
+            return address
+
+    def close(self) -> None:
+        """Unload the code and free its memory; a second call does nothing."""
+        with _lock:
+            engine, self._engine = self._engine, None
+            if engine is not None:
+                engine.close()
+
+    def __enter__(self) -> LoadedObject:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def load_object(data: bytes) -> LoadedObject:
+    """Load an object file made by `emit_object` and resolve what it needs of libc and libm.
+
+    Raises CodeError when the bytes are no object file for this platform. The bytes must come
+    from a trusted place: they are code that will run.
+    """
+    return LoadedObject(data)
