@@ -19,7 +19,7 @@ from ...ir import Call, Extent, Graph, ModelError, Node, TensorType, Value, View
 from ...ir.data_type import kind_of
 from ...ir.dim import ceil_divide, product
 from ...ir.graph import PARAMETER
-from .conversion import converter, stored_type
+from .conversion import computed_in, converter, stored
 from .numba_frontend import ScalarFunction
 
 # Elements that one work item computes, so that items are worth handing to a thread.
@@ -259,9 +259,9 @@ class _Writer:
         node = self.group.node(value.node)
         if node.op is not PARAMETER:
             raise ModelError(f"{node} is not an operand of the group")
-        array = self.group.array(value).reshape(-1)
-        half = node.types[0].dtype in ("float16", "bfloat16")
-        return self._constant((array.view(np.uint16) if half else array)[0])
+        element = self.group.array(value).reshape(-1)[0]
+        computing = computed_in(node.types[0].dtype)
+        return self._constant(np.dtype(computing).type(element))
 
     def _constant(self, number: Any) -> str:
         name = f"c{len(self.names)}"
@@ -271,18 +271,21 @@ class _Writer:
     def _expression(self, node: Node, operands: Sequence[str]) -> str:
         types = [self.group.type(value) for value in node.operands]
         if "cast" in node.op.traits:
-            function = converter(types[0].dtype, node.types[0].dtype)
-            return f"{self._function(function)}({operands[0]})" if function else operands[0]
-        computing = _computing_type(types)
+            source, target = types[0].dtype, node.types[0].dtype
+            expression = operands[0]
+            for function in converter(source, target):
+                expression = f"{self._function(function, computed_in(source))}({expression})"
+            return expression
+        computing = computed_in(_computing_type(types))
         kind = kind_of(computing)
         if kind not in node.op.scalars:
             raise ModelError(f"{node}: there is no scalar function for {computing}")
         arguments = list(operands)
         for value in node.attrs.values():
             arguments.append(repr(value) if isinstance(value, bool) else self._typed(value, computing))
-        scalar = ScalarFunction(node.op.scalars[kind], computing)
-        call = f"{self._function(scalar)}({', '.join(arguments)})"
-        return f"{self._function(stored_type(node.types[0].dtype))}({call})"
+        function = self._function(node.op.scalars[kind], computing)
+        result = self._function(stored(node.types[0].dtype), computing)
+        return f"{result}({function}({', '.join(arguments)}))"
 
     def _typed(self, value: Any, computing: str) -> str:
         if not isinstance(value, (int, float)):
@@ -291,12 +294,14 @@ class _Writer:
             return self._constant(np.dtype(computing).type(value))
         raise ModelError(f"{value!r} cannot be an attribute of an operator on {computing}")
 
-    def _function(self, function: Any) -> str:
+    def _function(self, function: Any, computing: str) -> str:
+        """The name under which the body calls a scalar function or type."""
+        called = function if isinstance(function, type) else ScalarFunction(function, computing)
         for name, held in self.names.items():
-            if held is function or (type(held) is type(function) and held == function):
+            if type(held) is type(called) and held == called:
                 return name
         name = f"f{len(self.names)}"
-        self.names[name] = function
+        self.names[name] = called
         return name
 
 

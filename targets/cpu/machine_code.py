@@ -1,0 +1,70 @@
+"""From a program to its machine code: from the cache, or through Numba and LLVM."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from importlib.metadata import version
+from pathlib import Path
+
+from ...compiler.cache import Cache, default_cache, key_of
+from ...ir import UnsupportedError
+from .kernels import BodySignature
+from .object_code import CpuDescription, LoadedObject, emit_object, host_cpu, link, load_object, optimise
+from .program import ENTRY, Program
+
+_OPTIMISATION = 3
+
+
+def machine_code(program: Program) -> LoadedObject:
+    """The loaded machine code of ``program`` for this processor."""
+    cpu, cache = host_cpu(), default_cache()
+    text = str(program.module).replace("unknown-unknown-unknown", cpu.triple)
+    key = key_of("object", *_environment(cpu), text)
+    code = cache.get(key)
+    if code is None:
+        bodies = [_lowered(body, cpu, cache) for body in program.kernels.bodies.values()]
+        module = link([text, *bodies], exports=[ENTRY])
+        code = emit_object(optimise(module, cpu, _OPTIMISATION), cpu)
+        cache.put(key, code)
+    return load_object(code)
+
+
+def _lowered(body: BodySignature, cpu: CpuDescription, cache: Cache) -> str:
+    """LLVM IR of a body; its name is the digest of what it is made from."""
+    key = key_of("body", *_environment(cpu), body.name)
+    held = cache.get(key)
+    if held is not None:
+        return held.decode()
+    # Numba takes a quarter of a second to import, which a cached model must not pay for.
+    from .numba_frontend import LoweringError, lower
+    from .numba_types import argument_types
+
+    try:
+        text = lower(
+            body.function,
+            argument_types(body),
+            fastmath=body.fastmath,
+            name=body.name,
+            literal_type=body.literal_type,
+            alignment=None,
+        ).ir_text
+    except LoweringError as error:
+        raise UnsupportedError(f"a kernel cannot be compiled: {error}") from error
+    cache.put(key, text.encode())
+    return text
+
+
+@functools.cache
+def _environment(cpu: CpuDescription) -> tuple[str, ...]:
+    """Everything but the program that machine code depends on."""
+    versions = [f"{name} {version(name)}" for name in ("numba", "llvmlite", "numpy")]
+    return (cpu.name, cpu.features, cpu.triple, *versions, _own_sources())
+
+
+def _own_sources() -> str:
+    """Digest of this package: the scalar functions and emitters are part of every kernel."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
