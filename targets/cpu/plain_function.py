@@ -12,18 +12,12 @@ import builtins
 import inspect
 import math
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
+from ...compiler.code_digest import global_names
+
 Substitute = Callable[[str, Any], Any]
-
-
-def referenced_names(code: types.CodeType) -> Iterator[str]:
-    """Global names (and attribute names) that a code object or one nested in it mentions."""
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from referenced_names(constant)
 
 
 def rewrite(function: types.FunctionType, substitute: Substitute) -> types.FunctionType:
@@ -40,7 +34,7 @@ def rewrite(function: types.FunctionType, substitute: Substitute) -> types.Funct
     defaults = _defaults(function)
     code = code.replace(co_argcount=code.co_argcount + code.co_kwonlyargcount, co_kwonlyargcount=0)
     names = {"__builtins__": builtins, "__name__": function.__globals__.get("__name__", "body")}
-    for name in referenced_names(code):
+    for name in set(global_names(code)):
         if name in function.__globals__:
             names[name] = substitute(name, function.__globals__[name])
         elif hasattr(builtins, name):
