@@ -12,7 +12,7 @@ from ..ir import Array, Graph, ModelError
 from .pass_ import Pass
 
 # Built-in targets are found without reading package metadata, which takes milliseconds.
-_BUILT_IN = {"cpu": "cpu"}
+_BUILT_IN = {"cpu": "targets.cpu.target"}
 _GROUP = "opweave.targets"
 
 
@@ -45,7 +45,7 @@ def target_named(name: str) -> Target:
     """The target called ``name``; raises ModelError naming the targets that exist."""
     if name in _BUILT_IN:
         package = (__package__ or "").rpartition(".")[0]
-        found = importlib.import_module(f"{package}.targets.{_BUILT_IN[name]}").TARGET
+        found = importlib.import_module(f"{package}.{_BUILT_IN[name]}").TARGET
     else:
         others = {point.name: point for point in entry_points(group=_GROUP)}
         if name not in others:

@@ -54,8 +54,8 @@ def _(
 
 @operator(traits=("control",))
 def loop(
-    trip_count: Array | None,
-    condition: Array | None,
+    trip_count: Array | None = None,
+    condition: Array | None = None,
     *values: Array,
     body: Graph,
     carried: int,
