@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from ..ir import Extent, Graph, ModelError, check
 from ..ir.dim import symbol_name
 from .pass_ import run_passes
-from .session import Session
+from .session import Session, check_extents
 from .target import Target, target_named
 
 
@@ -26,6 +26,7 @@ def compile_graph(
     check(graph)
     prepared = graph.substitute(fixed_symbols(graph, shapes or {}))
     prepared.prune()
+    check_extents(prepared, {})
     declared = [(value, prepared.type(value)) for value in prepared.inputs]
     run_passes(prepared, chosen.passes)
     if [(value, prepared.type(value)) for value in prepared.inputs] != declared:

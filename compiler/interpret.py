@@ -27,7 +27,10 @@ def run_kernels(graph: Graph, inputs: Sequence[Array]) -> list[Array]:
 
 
 def kernels_of(
-    node: Node, operands: Sequence[Array | None], types: Sequence[TensorType], attrs: Mapping[str, Any]
+    node: Node,
+    operands: Sequence[Array | None],
+    types: Sequence[TensorType],
+    attrs: Mapping[str, Any],
 ) -> list[Array]:
     """Results of one node by its kernel bodies (elementwise: and control flow: by the
     reference).

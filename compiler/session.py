@@ -10,7 +10,7 @@ import numpy as np
 
 from ..ir import Array, Extent, Graph, LimitError, ModelError, TensorType
 from ..ir.data_type import numpy_type
-from ..ir.dim import evaluate
+from ..ir.dim import substitute
 from ..ir.evaluate import bind_symbols
 from .target import Executable
 
@@ -58,9 +58,7 @@ class Session:
 
     predict = __call__
 
-    def run(
-        self, output_names: Sequence[str] | None, feed: Mapping[str, Any]
-    ) -> list[Array]:
+    def run(self, output_names: Sequence[str] | None, feed: Mapping[str, Any]) -> list[Array]:
         """Outputs by name (None: all, in order) for inputs by name."""
         results = self._run(self._ordered((), feed))
         if output_names is None:
@@ -119,32 +117,27 @@ class Session:
 def check_extents(graph: Graph, symbols: Mapping[str, int]) -> None:
     """Raise where the shapes that follow from ``symbols`` are impossible or too large.
 
-    Shapes that depend on symbols measured during a run are checked by the run itself.
+    Extents whose symbols have no value yet are left out: those measured during a run are
+    checked by the run itself, those of inputs when the inputs are there.
     """
-    late = set(graph.symbols)
-
-    def known(extents: Sequence[Extent]) -> bool:
-        from ..ir.dim import symbols_of
-
-        return not late & {symbol.name for symbol in symbols_of(tuple(extents))}
-
     for equality in graph.equalities:
-        if known((equality.left, equality.right)):
-            left, right = evaluate(equality.left, symbols), evaluate(equality.right, symbols)
-            if left != right:
-                raise ModelError(
-                    f"node {equality.node!r} needs the extents {equality.left} and "
-                    f"{equality.right} to be equal; with these inputs they are {left} and {right}"
-                )
+        left = substitute(equality.left, symbols)
+        right = substitute(equality.right, symbols)
+        if isinstance(left, int) and isinstance(right, int) and left != right:
+            raise ModelError(
+                f"node {equality.node!r} needs the extents {equality.left} and "
+                f"{equality.right} to be equal; with these inputs they are {left} and {right}"
+            )
     for node in graph.nodes():
         for type_ in node.types:
-            if type_.is_static or not known(type_.shape):
-                continue
-            shape = tuple(evaluate(extent, symbols) for extent in type_.shape)
-            if min(shape) < 0:
+            shape = tuple(substitute(extent, symbols) for extent in type_.shape)
+            if any(isinstance(extent, int) and extent < 0 for extent in shape):
                 raise ModelError(f"{node} would have the shape {shape} with these inputs")
-            if type_.with_shape(shape).nbytes > LARGEST_TENSOR:  # type: ignore[operator]
-                raise LimitError(f"{node} would have the shape {shape} with these inputs")
+            nbytes = type_.with_shape(shape).nbytes
+            if isinstance(nbytes, int) and nbytes > LARGEST_TENSOR:
+                raise LimitError(
+                    f"{node} would have the shape {shape}: more than {LARGEST_TENSOR} bytes"
+                )
 
 
 def _spec(name: str, type_: TensorType) -> Spec:

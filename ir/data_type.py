@@ -67,6 +67,6 @@ def item_size(data_type: str) -> int:
 
 def name_of(dtype: Any) -> str:
     """The name of a NumPy dtype; raises UnsupportedError when opweave has no such type."""
-    name = np.dtype(dtype).name
+    name: str = np.dtype(dtype).name
     kind_of(name)
     return name

@@ -51,7 +51,9 @@ class Dim:
         kept = [(monomial, factor) for monomial, factor in terms.items() if factor]
         if len(kept) > MAXIMUM_TERMS:
             raise LimitError(f"a symbolic extent has more than {MAXIMUM_TERMS} terms")
-        self.terms = tuple(sorted(kept, key=lambda term: (_degree(term[0]), _monomial_text(term[0]))))
+        self.terms = tuple(
+            sorted(kept, key=lambda term: (_degree(term[0]), _monomial_text(term[0])))
+        )
         self._hash = hash(self.terms)
         self._text: str | None = None
 
@@ -373,5 +375,3 @@ def _text(extent: Dim) -> str:
         else:
             parts.append(f"+ {text}" if factor > 0 else f"- {text}")
     return " ".join(parts)
-
-

@@ -43,9 +43,7 @@ def by_reference(
     return arrays
 
 
-def evaluate(
-    graph: Graph, inputs: Sequence[Array], compute: Compute = by_reference
-) -> list[Array]:
+def evaluate(graph: Graph, inputs: Sequence[Array], compute: Compute = by_reference) -> list[Array]:
     """The outputs of ``graph``; raises ModelError when the inputs do not fit it."""
     if len(inputs) != len(graph.inputs):
         raise ModelError(f"graph {graph.name!r} has {len(graph.inputs)} inputs, not {len(inputs)}")

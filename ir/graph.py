@@ -277,7 +277,7 @@ class Graph:
         while stem in self._symbols:
             stem += "'"
         self._symbols[stem] = (value, position)
-        return dim.symbol(stem, lower)  # type: ignore[return-value]
+        return dim.symbol(stem, lower)
 
     # --- changing ------------------------------------------------------------------------
 

@@ -115,4 +115,6 @@ class Call:
     @property
     def computing_type(self) -> str | None:
         """Element type of the first floating operand; None if there is none."""
-        return next((v.dtype for v in self.operands if v.dtype.startswith(("float", "bfloat"))), None)
+        return next(
+            (v.dtype for v in self.operands if v.dtype.startswith(("float", "bfloat"))), None
+        )

@@ -74,7 +74,9 @@ class Op:
     - ``impure``: must be neither folded nor merged (random numbers).
     """
 
-    def __init__(self, name: str, reference: Callable[..., Any], traits: Sequence[str] = ()) -> None:
+    def __init__(
+        self, name: str, reference: Callable[..., Any], traits: Sequence[str] = ()
+    ) -> None:
         self.name = name
         self.reference = reference
         self.traits = frozenset(traits)
@@ -129,7 +131,9 @@ class Op:
         unknown = sorted(set(given) - set(self.attributes))
         if unknown:
             known = ", ".join(self.attributes) or "none"
-            raise ModelError(f"{self.name}: unknown attribute {', '.join(unknown)}; it has: {known}")
+            raise ModelError(
+                f"{self.name}: unknown attribute {', '.join(unknown)}; it has: {known}"
+            )
         result = {name: given.get(name, default) for name, default in self.attributes.items()}
         missing = [name for name, value in result.items() if value is REQUIRED]
         if missing:
@@ -158,9 +162,7 @@ class Op:
         result = self._infer(*types, **attributes)
         return result if isinstance(result, tuple) else (result,)
 
-    def cost_of(
-        self, types: Sequence[TensorType | None], attributes: Mapping[str, Any]
-    ) -> Cost:
+    def cost_of(self, types: Sequence[TensorType | None], attributes: Mapping[str, Any]) -> Cost:
         """The Cost of one run; without a cost function, one FLOP an output element."""
         if self._cost is not None:
             return self._cost(*types, **attributes)

@@ -118,7 +118,11 @@ def unify(left: Extent, right: Extent, what: str) -> Extent:
         found.append((left, right))
     if isinstance(left, int):
         return left
-    return right if isinstance(right, int) else min(left, right, key=lambda extent: (len(repr(extent)), repr(extent)))
+    return (
+        right
+        if isinstance(right, int)
+        else min(left, right, key=lambda extent: (len(repr(extent)), repr(extent)))
+    )
 
 
 def broadcast(*shapes: Sequence[Extent], what: str = "broadcast") -> tuple[Extent, ...]:

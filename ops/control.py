@@ -19,7 +19,9 @@ from .define import operator
 def _same(what: str, left: TensorType, right: TensorType) -> TensorType:
     if left.dtype != right.dtype or left.rank != right.rank:
         raise ModelError(f"{what}: the types {left} and {right} do not agree")
-    return left.with_shape([unify(a, b, what) for a, b in zip(left.shape, right.shape, strict=True)])
+    return left.with_shape(
+        [unify(a, b, what) for a, b in zip(left.shape, right.shape, strict=True)]
+    )
 
 
 def _check_arguments(what: str, body: Graph, types: Sequence[TensorType | None]) -> None:
@@ -52,6 +54,12 @@ def _(
     )
 
 
+def _number(extent: Extent) -> int:
+    if not isinstance(extent, int):
+        raise ModelError(f"loop: the trip limit {extent} is not known")
+    return extent
+
+
 @operator(traits=("control",))
 def loop(
     trip_count: Array | None = None,
@@ -74,7 +82,7 @@ def loop(
     going = np.asarray(True if condition is None else condition.item())
     limit = None if trip_count is None else int(trip_count.item())
     scans = [
-        np.zeros((trip_limit, *body.type(value).static_shape), body.type(value).numpy)
+        np.zeros((_number(trip_limit), *body.type(value).static_shape), body.type(value).numpy)
         for value in body.outputs[1 + carried :]
     ]
     iteration = 0
@@ -115,5 +123,3 @@ def _(
         raise ModelError("loop: scanned outputs need a trip count")
     stacked = [type_.with_shape((trip_limit, *type_.shape)) for type_ in scanned]
     return (*final, *stacked, TensorType("int64", (1,)))
-
-

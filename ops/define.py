@@ -19,7 +19,9 @@ Function = Callable[..., Any]
 @overload
 def operator(function: Function, /) -> Op: ...
 @overload
-def operator(*, name: str | None = None, traits: Sequence[str] = ()) -> Callable[[Function], Op]: ...
+def operator(
+    *, name: str | None = None, traits: Sequence[str] = ()
+) -> Callable[[Function], Op]: ...
 def operator(
     function: Function | None = None, /, *, name: str | None = None, traits: Sequence[str] = ()
 ) -> Op | Callable[[Function], Op]:
@@ -99,7 +101,10 @@ def _reference(op: Op, like: int, result: str | None) -> Function:
         scalar = op.scalars[kind_of(dtype.name)]
         broadcasted = np.broadcast_arrays(*arrays)
         target = numpy_type(result) if result else dtype
-        values = [scalar(*items, **attributes) for items in zip(*(a.ravel().tolist() for a in broadcasted), strict=True)]
+        values = [
+            scalar(*items, **attributes)
+            for items in zip(*(a.ravel().tolist() for a in broadcasted), strict=True)
+        ]
         return _stored(values, target).reshape(broadcasted[0].shape)
 
     return apply
@@ -120,5 +125,3 @@ def same_type(what: str, *types: TensorType | None) -> str:
     if len(found) != 1:
         raise ModelError(f"{what}: operands have the types {', '.join(sorted(found))}")
     return found.pop()
-
-

@@ -66,7 +66,9 @@ def strided_copy(
     """
     dims = _merged(list(zip(extents, source_strides, target_strides, strict=True)))
     if len(dims) > MAXIMUM_RANK:
-        raise UnsupportedError(f"copying a block of {len(dims)} dimensions ({MAXIMUM_RANK} at most)")
+        raise UnsupportedError(
+            f"copying a block of {len(dims)} dimensions ({MAXIMUM_RANK} at most)"
+        )
     dims = [(1, 0, 0)] * (MAXIMUM_RANK - len(dims)) + dims
     columns = [extent for column in zip(*dims, strict=True) for extent in column]
     return Call(

@@ -1,4 +1,4 @@
-"""The CPU target's own parts: groups, places, control flow, extents measured in the run, threads."""
+"""The CPU target: groups, places, control flow, extents measured in the run, threads."""
 
 from __future__ import annotations
 

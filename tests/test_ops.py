@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from opweave.compiler.driver import compile_graph
 from opweave.compiler.interpret import run_kernels, run_reference
 from opweave.ir import Graph, Op, Sample, TensorType, check
 from opweave.ir.data_type import is_float
@@ -47,7 +48,9 @@ def assert_close(found: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any], samp
     wide, reference = found.astype(np.float64), wanted.astype(np.float64)
     finite = reference[np.isfinite(reference)]
     largest = float(np.abs(finite).max(initial=0.0))
-    np.testing.assert_allclose(wide, reference, rtol=tolerance, atol=tolerance * max(largest, 1e-30))
+    np.testing.assert_allclose(
+        wide, reference, rtol=tolerance, atol=tolerance * max(largest, 1e-30)
+    )
 
 
 def test_every_operator_has_samples() -> None:
@@ -60,6 +63,20 @@ def test_kernel_bodies_in_plain_python(op: Op, sample: Sample) -> None:
     graph, inputs = graph_of(op, sample)
     before = [array.copy() for array in inputs]
     for found, wanted in zip(run_kernels(graph, inputs), run_reference(graph, inputs), strict=True):
+        assert_close(found, wanted, sample)
+    for array, copy in zip(inputs, before, strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
+@pytest.mark.parametrize("target", ["cpu"])
+@pytest.mark.parametrize(("op", "sample"), CASES)
+def test_compiled(op: Op, sample: Sample, target: str) -> None:
+    graph, inputs = graph_of(op, sample)
+    before = [array.copy() for array in inputs]
+    session = compile_graph(graph, target)
+    feed = {spec.name: array for spec, array in zip(session.inputs, inputs, strict=True)}
+    results = session.run(None, feed)
+    for found, wanted in zip(results, run_reference(graph, inputs), strict=True):
         assert_close(found, wanted, sample)
     for array, copy in zip(inputs, before, strict=True):
         np.testing.assert_array_equal(array, copy)

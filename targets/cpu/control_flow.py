@@ -93,9 +93,7 @@ def store_entry(emitter: GraphEmitter, table: ir.Value, number: int, pointer: ir
     builder.store(pointer, builder.gep(table, [ir.Constant(I64, number)], source_etype=POINTER))
 
 
-def call_body(
-    emitter: GraphEmitter, body: GraphEmitter, table: ir.Value, arena: ir.Value
-) -> None:
+def call_body(emitter: GraphEmitter, body: GraphEmitter, table: ir.Value, arena: ir.Value) -> None:
     """Run a body; when it fails, so does the function (the failure is recorded already)."""
     builder = emitter.block
     status = builder.call(body.function, [table, arena, emitter.context])
@@ -152,9 +150,7 @@ class _LoopEmitter:
         captures = [emitter.address(v) for v in values[self.carried :] if v is not None]
         iteration = self._scratch("iteration")
         null = ir.Constant(POINTER, None)
-        table = table_of(
-            emitter, [iteration, *first, *captures, *second, *([null] * self.scans)]
-        )
+        table = table_of(emitter, [iteration, *first, *captures, *second, *([null] * self.scans)])
         count = self._iterate(table, iteration, limit, stacks, rows, first, second, sizes)
         for number in range(self.carried):
             target = emitter.address(self.node.outputs[number])

@@ -42,8 +42,6 @@ def _is_nonzero(x: Any) -> Any:
     return x != 0
 
 
-
-
 # The largest floats below 2**63 and 2**64 in either precision.
 _LIMITS = {
     "float32": (9223371487098961920.0, 18446742974197923840.0),

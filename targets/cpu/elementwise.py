@@ -282,10 +282,12 @@ class _Writer:
             raise ModelError(f"{node}: there is no scalar function for {computing}")
         arguments = list(operands)
         for value in node.attrs.values():
-            arguments.append(repr(value) if isinstance(value, bool) else self._typed(value, computing))
-        function = self._function(node.op.scalars[kind], computing)
+            arguments.append(
+                repr(value) if isinstance(value, bool) else self._typed(value, computing)
+            )
+        scalar = self._function(node.op.scalars[kind], computing)
         result = self._function(stored(node.types[0].dtype), computing)
-        return f"{result}({function}({', '.join(arguments)}))"
+        return f"{result}({scalar}({', '.join(arguments)}))"
 
     def _typed(self, value: Any, computing: str) -> str:
         if not isinstance(value, (int, float)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +19,6 @@ from .program import ENTRY, Context, Failure, StepInfo
 
 _Pointer = ctypes.c_void_p
 _FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int32, _Pointer, _Pointer, _Pointer)
-# One late allocation (a tensor whose size the run itself decides) may have this many bytes.
-DEFAULT_MEMORY_LIMIT = 16 * 2**30
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,8 @@ class CpuExecutable:
         self._function = _FUNCTION(code.address(ENTRY))
         self._params = [aligned(array) for array in params]
         self._param_table = _table([array.ctypes.data for array in self._params])
-        self._memory_limit = DEFAULT_MEMORY_LIMIT
+        # Neither the arena nor a tensor whose size the run itself decides may be larger.
+        self._memory_limit = _physical_memory()
         # Arenas are kept between runs: a run allocates nothing once shapes have been seen.
         self._arenas: list[Array] = []
         self._lock = threading.Lock()
@@ -110,10 +110,15 @@ class CpuExecutable:
             for number, arena in enumerate(self._arenas):
                 if arena.nbytes >= nbytes:
                     return self._arenas.pop(number)
-        try:
-            return empty((max(nbytes, 1),), np.dtype(np.uint8))
-        except MemoryError:
-            raise LimitError(f"a run needs {nbytes} bytes for intermediate tensors") from None
+        if nbytes <= self._memory_limit:
+            try:
+                return empty((max(nbytes, 1),), np.dtype(np.uint8))
+            except MemoryError:
+                pass
+        raise LimitError(
+            f"a run needs {nbytes} bytes for intermediate tensors; "
+            f"this machine has {self._memory_limit}"
+        )
 
     def _give_arena(self, arena: Array) -> None:
         with self._lock:
@@ -130,6 +135,11 @@ class CpuExecutable:
         if code == Failure.RAISED or not step.errors:
             return Error(f"{step.node}: the kernel failed with status {code}")
         return ModelError(f"{step.node}: {'; or '.join(step.errors)} (status {code})")
+
+
+def _physical_memory() -> int:
+    """Bytes of main memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:

@@ -80,9 +80,7 @@ class KernelSet:
         text = repr((digest(call.body), operands, scalars, literal, sorted(fastmath)))
         name = f"body_{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}"
         if name not in self.bodies:
-            self.bodies[name] = BodySignature(
-                call.body, name, operands, scalars, literal, fastmath
-            )
+            self.bodies[name] = BodySignature(call.body, name, operands, scalars, literal, fastmath)
         return self.bodies[name]
 
     def _emit(self, calls: Sequence[Call], movement: bool, extents: _Numbering) -> ir.Function:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ...ir import Call, Graph, ModelError, Node, NoKernelError, TensorType, Value, Workspace
-
 from .elementwise import elementwise_call
 from .placement import Scratch
 
@@ -102,10 +101,7 @@ def _tail_operands(
 ) -> dict[Value, int]:
     """Operands of the elementwise members alone; the anchor's value is the output's memory."""
     read = {
-        value
-        for node in group.operators()
-        if node.name != anchor.name
-        for value in node.operands
+        value for node in group.operators() if node.name != anchor.name for value in node.operands
     }
     found = {value: number for value, number in positions.items() if value in read}
     return {**found, anchor.outputs[0]: output}
@@ -140,5 +136,3 @@ def scratch_of(node: Node, steps: Sequence[Step]) -> list[Scratch]:
                     key, type_ = view.source.key, view.source.type
                     found[key] = Scratch(node.name, key, type_.nbytes)
     return list(found.values())
-
-

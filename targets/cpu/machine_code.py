@@ -10,7 +10,15 @@ from pathlib import Path
 from ...compiler.cache import Cache, default_cache, key_of
 from ...ir import UnsupportedError
 from .kernels import BodySignature
-from .object_code import CpuDescription, LoadedObject, emit_object, host_cpu, link, load_object, optimise
+from .object_code import (
+    CpuDescription,
+    LoadedObject,
+    emit_object,
+    host_cpu,
+    link,
+    load_object,
+    optimise,
+)
 from .program import ENTRY, Program
 
 _OPTIMISATION = 3

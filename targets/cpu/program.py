@@ -218,9 +218,7 @@ class GraphEmitter:
 
     def _kernel(self, node: Node, step: Step, number: int) -> None:
         kernel = self.program.kernels.kernel(step.calls, step.movement)
-        arguments = [
-            self._view(node, view) for call in step.calls for view in call.operands
-        ]
+        arguments = [self._view(node, view) for call in step.calls for view in call.operands]
         arguments += [self.extents.emit(self.block, extent) for extent in kernel.extents]
         status = self.block.call(kernel.function, arguments)
         ok = self.block.icmp_signed("==", status, ir.Constant(I64, 0))
@@ -305,9 +303,8 @@ class GraphEmitter:
 
     def _check_equalities(self, node: Node) -> None:
         for equality in self.graph.equalities:
-            if equality.node != node.name or not is_late(
-                (equality.left, equality.right), self.late
-            ):
+            late = is_late(equality.left, self.late) or is_late(equality.right, self.late)
+            if equality.node != node.name or not late:
                 continue
             left = self.extents.emit(self.block, equality.left)
             right = self.extents.emit(self.block, equality.right)
