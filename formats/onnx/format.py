@@ -1,0 +1,9 @@
+"""ONNX as a Format."""
+
+from __future__ import annotations
+
+from ..adapter import Format
+from .read import read_model, sniff
+from .write import write
+
+FORMAT = Format("ONNX", (".onnx",), sniff, read_model, write)

@@ -1,0 +1,111 @@
+"""ONNX model -> Graph."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import IO, Any
+
+from ...ir import FormatError, Graph, LimitError, ModelError, UnsupportedError
+from ..adapter import Metadata, Model, read_source
+from ..limits import DEFAULT_LIMITS, Limits
+from ..shape_values import ShapeValues
+from ..wire_scan import scan
+from .external import ExternalData
+from .functions import opsets_of
+from .scope import Place, Scope, Session
+from .tensors import TensorReader
+
+OLDEST_IR = 3
+
+
+def read(
+    source: bytes | str | os.PathLike[str] | IO[bytes] | Any,
+    *,
+    folder: str | os.PathLike[str] | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Graph:
+    """The graph of an ONNX model: a path, the file's bytes, an open file or a ModelProto.
+
+    ``folder`` is where external data lies, by default the folder of the path.
+    Raises FormatError for a broken file, ModelError for an inconsistent model,
+    UnsupportedError with all ``items`` that opweave does not have, LimitError.
+    """
+    return read_model(source, folder=folder, limits=limits).graph
+
+
+def read_model(
+    source: bytes | str | os.PathLike[str] | IO[bytes] | Any,
+    *,
+    folder: str | os.PathLike[str] | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Model:
+    """As :func:`read`, with what the file says about itself."""
+    proto, place = _parsed(source, limits)
+    where = Path(folder) if folder is not None else place
+    if not OLDEST_IR <= proto.ir_version:
+        raise UnsupportedError(
+            f"the file has ONNX IR version {proto.ir_version}; opweave reads {OLDEST_IR} and later"
+        )
+    if not proto.HasField("graph"):
+        raise FormatError("the ONNX file has no graph")
+    functions: dict[tuple[str, str, str], Any] = {}
+    for function in proto.functions:
+        domain = "" if function.domain == "ai.onnx" else function.domain
+        key = (domain, function.name, function.overload)
+        if key in functions:
+            raise ModelError(f"the function {function.name!r} is defined twice")
+        functions[key] = function
+    opsets = opsets_of(proto.opset_import, {})
+    if "" not in opsets:
+        opsets[""] = 1
+    graph = Graph(proto.graph.name or "graph")
+    session = Session(limits, TensorReader(limits, ExternalData(where)), functions)
+    scope = Scope(session, Place(graph, ShapeValues(graph)), opsets)
+    try:
+        scope.read_graph(proto.graph)
+    except RecursionError:
+        raise LimitError("the model nests too deeply") from None
+    if session.items:
+        raise UnsupportedError(_listed(session.items), session.items)
+    graph.prune()
+    properties = {entry.key: entry.value for entry in proto.metadata_props}
+    metadata = Metadata(
+        producer=" ".join(filter(None, (proto.producer_name, proto.producer_version))),
+        versions={"IR": proto.ir_version, **{d or "ai.onnx": v for d, v in opsets.items()}},
+        properties=properties,
+    )
+    return Model(graph, "ONNX", metadata)
+
+
+def _listed(items: list[str]) -> str:
+    if len(items) == 1:
+        return f"the model needs what opweave does not have: {items[0]}"
+    lines = "".join(f"\n  - {item}" for item in items[:50])
+    more = f"\n  and {len(items) - 50} more" if len(items) > 50 else ""
+    return f"the model needs {len(items)} things that opweave does not have:{lines}{more}"
+
+
+def _parsed(source: Any, limits: Limits) -> tuple[Any, Path | None]:
+    """The ModelProto and the folder it came from."""
+    try:
+        import onnx
+    except ImportError as error:
+        raise UnsupportedError(
+            "reading ONNX files needs the package onnx: pip install opweave[onnx]"
+        ) from error
+    from google.protobuf.message import DecodeError
+
+    if isinstance(source, onnx.ModelProto):
+        return source, None
+    data, folder = read_source(source, limits)
+    scan(data, onnx.ModelProto.DESCRIPTOR, limits)
+    try:
+        return onnx.ModelProto.FromString(bytes(data)), folder
+    except DecodeError as error:
+        raise FormatError(f"not an ONNX file, or it is cut off: {error}") from None
+
+
+def sniff(data: bytes) -> bool:
+    """True when the first bytes look like a ModelProto: ir_version, then a known field."""
+    return len(data) > 2 and data[0] == 0x08 and data[1] < 0x40 and (data[2] & 7) in (0, 2)

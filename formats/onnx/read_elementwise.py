@@ -1,0 +1,292 @@
+"""Readers of ONNX operators that work element by element."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from ...ir import Value
+from ...ir.data_type import is_float
+from ...ops.registry import operator_named
+from .context import Context, ops
+from .element_types import element_type
+from .registry import reads
+
+_UNARY: dict[str, tuple[str, tuple[int, ...]]] = {
+    "Abs": ("abs", (6, 13)),
+    "Neg": ("neg", (6, 13)),
+    "Sqrt": ("sqrt", (6, 13)),
+    "Exp": ("exp", (6, 13)),
+    "Log": ("log", (6, 13)),
+    "Sin": ("sin", (7, 22)),
+    "Cos": ("cos", (7, 22)),
+    "Tan": ("tan", (7, 22)),
+    "Asin": ("asin", (7, 22)),
+    "Acos": ("acos", (7, 22)),
+    "Atan": ("atan", (7, 22)),
+    "Sinh": ("sinh", (9, 22)),
+    "Cosh": ("cosh", (9, 22)),
+    "Asinh": ("asinh", (9, 22)),
+    "Acosh": ("acosh", (9, 22)),
+    "Atanh": ("atanh", (9, 22)),
+    "Tanh": ("tanh", (6, 13)),
+    "Erf": ("erf", (9, 13)),
+    "Floor": ("floor", (6, 13)),
+    "Ceil": ("ceil", (6, 13)),
+    "Round": ("round", (11, 22)),
+    "Sign": ("sign", (9, 13)),
+    "Reciprocal": ("reciprocal", (6, 13)),
+    "Relu": ("relu", (6, 13, 14)),
+    "Sigmoid": ("sigmoid", (6, 13)),
+    "HardSwish": ("hard_swish", (14, 22)),
+    "Softplus": ("softplus", (1, 22)),
+    "Softsign": ("softsign", (1, 22)),
+    "Mish": ("mish", (18, 22)),
+    "IsNaN": ("is_nan", (9, 13, 20)),
+    "Not": ("logical_not", (1,)),
+    "BitwiseNot": ("bitwise_not", (18,)),
+}
+
+_BINARY: dict[str, tuple[str, tuple[int, ...]]] = {
+    "Add": ("add", (7, 13, 14)),
+    "Sub": ("sub", (7, 13, 14)),
+    "Mul": ("mul", (7, 13, 14)),
+    "Div": ("div", (7, 13, 14)),
+    "Equal": ("equal", (7, 11, 13, 19)),
+    "Greater": ("greater", (7, 9, 13)),
+    "Less": ("less", (7, 9, 13)),
+    "GreaterOrEqual": ("greater_equal", (12, 16)),
+    "LessOrEqual": ("less_equal", (12, 16)),
+    "And": ("logical_and", (7,)),
+    "Or": ("logical_or", (7,)),
+    "Xor": ("logical_xor", (7,)),
+    "BitwiseAnd": ("bitwise_and", (18,)),
+    "BitwiseOr": ("bitwise_or", (18,)),
+    "BitwiseXor": ("bitwise_xor", (18,)),
+}
+
+
+def _register(onnx_name: str, name: str, versions: tuple[int, ...], operands: int) -> None:
+    def unary(g: Context, x: Value) -> Value:
+        return g.add(operator_named(name), x)
+
+    def binary(g: Context, x: Value, y: Value) -> Value:
+        return g.add(operator_named(name), x, y)
+
+    reads(onnx_name, since=versions)(unary if operands == 1 else binary)
+
+
+for _onnx_name, (_name, _versions) in _UNARY.items():
+    _register(_onnx_name, _name, _versions, 1)
+for _onnx_name, (_name, _versions) in _BINARY.items():
+    _register(_onnx_name, _name, _versions, 2)
+
+
+@reads("Where", since=(9, 16))
+def _where(g: Context, condition: Value, x: Value, y: Value) -> Value:
+    return g.add(ops.where, condition, x, y)
+
+
+@reads("PRelu", since=(7, 9, 16))
+def _prelu(g: Context, x: Value, slope: Value) -> Value:
+    return g.add(ops.prelu, x, slope)
+
+
+@reads("LeakyRelu", since=(6, 16))
+def _leaky_relu(g: Context, x: Value, *, alpha: float = 0.01) -> Value:
+    return g.add(ops.leaky_relu, x, alpha=alpha)
+
+
+@reads("Elu", since=(6, 22))
+def _elu(g: Context, x: Value, *, alpha: float = 1.0) -> Value:
+    return g.add(ops.elu, x, alpha=alpha)
+
+
+@reads("Celu", since=(12, 28))
+def _celu(g: Context, x: Value, *, alpha: float = 1.0) -> Value:
+    return g.add(ops.celu, x, alpha=alpha)
+
+
+@reads("Selu", since=(6, 22))
+def _selu(
+    g: Context,
+    x: Value,
+    *,
+    alpha: float = 1.67326319217681884765625,
+    gamma: float = 1.05070102214813232421875,
+) -> Value:
+    return g.add(ops.selu, x, alpha=alpha, gamma=gamma)
+
+
+@reads("HardSigmoid", since=(6, 22))
+def _hard_sigmoid(g: Context, x: Value, *, alpha: float = 0.2, beta: float = 0.5) -> Value:
+    return g.add(ops.hard_sigmoid, x, alpha=alpha, beta=beta)
+
+
+@reads("ThresholdedRelu", since=(10, 22))
+def _thresholded_relu(g: Context, x: Value, *, alpha: float = 1.0) -> Value:
+    return g.add(ops.thresholded_relu, x, alpha=alpha)
+
+
+@reads("Shrink", since=9)
+def _shrink(g: Context, x: Value, *, bias: float = 0.0, lambd: float = 0.5) -> Value:
+    if not is_float(g.dtype(x)):
+        wide = g.add(ops.shrink, g.cast(x, "float64"), bias=bias, lambd=lambd)
+        return g.cast(wide, g.dtype(x))
+    return g.add(ops.shrink, x, bias=bias, lambd=lambd)
+
+
+@reads("Gelu", since=20)
+def _gelu(g: Context, x: Value, *, approximate: str = "none") -> Value:
+    if approximate not in ("none", "tanh"):
+        g.unsupported(f"Gelu with approximate={approximate!r}")
+    return g.add(ops.gelu, x, approximate=approximate)
+
+
+@reads("Swish", since=24)
+def _swish(g: Context, x: Value, *, alpha: float = 1.0) -> Value:
+    return g.add(ops.swish, x, alpha=alpha)
+
+
+@reads("IsInf", since=(10, 20))
+def _is_inf(g: Context, x: Value, *, detect_negative: int = 1, detect_positive: int = 1) -> Value:
+    return g.add(
+        ops.is_inf, x, detect_negative=bool(detect_negative), detect_positive=bool(detect_positive)
+    )
+
+
+@reads("Pow", since=(7, 12, 13, 15))
+def _pow(g: Context, x: Value, exponent: Value) -> Value:
+    base = g.dtype(x)
+    if g.dtype(exponent) == base:
+        return g.add(ops.pow, x, exponent)
+    if is_float(base):
+        return g.add(ops.pow, x, g.cast(exponent, base))
+    if is_float(g.dtype(exponent)):
+        return g.cast(g.add(ops.pow, g.cast(x, "float64"), g.cast(exponent, "float64")), base)
+    return g.cast(g.add(ops.pow, g.cast(x, "int64"), g.cast(exponent, "int64")), base)
+
+
+@reads("Mod", since=(10, 13, 28))
+def _mod(g: Context, x: Value, y: Value, *, fmod: int = 0) -> Value:
+    if is_float(g.dtype(x)) and not fmod:
+        g.unsupported("Mod of floating-point tensors with fmod=0")
+    return g.add(ops.mod, x, y, fmod=bool(fmod))
+
+
+@reads("BitShift", since=(11, 28))
+def _bit_shift(g: Context, x: Value, y: Value, *, direction: str) -> Value:
+    if direction not in ("LEFT", "RIGHT"):
+        g.unsupported(f"BitShift with direction={direction!r}")
+    return g.add(ops.shift_left if direction == "LEFT" else ops.shift_right, x, y)
+
+
+@reads("Clip", since=6)
+def _clip_6(
+    g: Context,
+    x: Value,
+    *,
+    min: float = -3.4028234663852886e38,
+    max: float = 3.4028234663852886e38,
+) -> Value:
+    return g.add(ops.clip, x, low=min, high=max)
+
+
+@reads("Clip", since=(11, 12, 13))
+def _clip(g: Context, x: Value, low: Value | None = None, high: Value | None = None) -> Value:
+    known = [None if bound is None else g.numbers(bound) for bound in (low, high)]
+    given = zip((low, high), known, strict=True)
+    if all(b is None or (a is not None and a.size == 1) for b, a in given):
+        limits = [None if a is None else a.reshape(-1)[0].item() for a in known]
+        if not any(limit is not None and limit != limit for limit in limits):
+            return g.add(ops.clip, x, low=limits[0], high=limits[1])
+    if low is not None:
+        x = g.add(ops.maximum, x, g.reshape(low, ()))
+    return x if high is None else g.add(ops.minimum, x, g.reshape(high, ()))
+
+
+def _reduced(name: str) -> Any:
+    """A reader that applies a two-operand operator along its inputs."""
+
+    def read(g: Context, *inputs: Value) -> Value:
+        if not inputs:
+            g.unsupported("a node without inputs")
+        op = operator_named(name)
+        if len(inputs) == 1:
+            return g.add(ops.identity, inputs[0])
+        return functools.reduce(lambda left, right: g.add(op, left, right), inputs)
+
+    return read
+
+
+reads("Max", since=(6, 8, 12, 13))(_reduced("maximum"))
+reads("Min", since=(6, 8, 12, 13))(_reduced("minimum"))
+reads("Sum", since=(6, 8, 13))(_reduced("add"))
+
+
+@reads("Mean", since=(6, 8, 13))
+def _mean(g: Context, *inputs: Value) -> Value:
+    total: Value = _reduced("add")(g, *inputs)
+    return g.add(ops.mul, total, g.scalar_like(total, 1.0 / len(inputs)))
+
+
+@reads("Cast", since=(6, 9, 13))
+def _cast(g: Context, x: Value, *, to: int) -> Value:
+    return g.add(ops.cast, x, to=element_type(to, "Cast"))
+
+
+@reads("Cast", since=(19, 21, 23, 24, 25, 28))
+def _cast_19(g: Context, x: Value, *, to: int, saturate: int = 1, round_mode: str = "up") -> Value:
+    # The two other attributes say something about 8-bit floats only.
+    return g.add(ops.cast, x, to=element_type(to, "Cast"))
+
+
+@reads("CastLike", since=15)
+def _cast_like(g: Context, x: Value, like: Value) -> Value:
+    return g.add(ops.cast, x, to=g.dtype(like))
+
+
+@reads("CastLike", since=(19, 21, 23, 24, 25))
+def _cast_like_19(
+    g: Context, x: Value, like: Value, *, saturate: int = 1, round_mode: str = "up"
+) -> Value:
+    return g.add(ops.cast, x, to=g.dtype(like))
+
+
+@reads("Identity", since=(1, 13, 14, 16, 19, 21, 23, 24, 25))
+def _identity(g: Context, x: Value) -> Value:
+    return g.add(ops.identity, x)
+
+
+@reads("Dropout", since=(7, 10))
+def _dropout_7(g: Context, x: Value, *, ratio: float = 0.5) -> Any:
+    return g.add(ops.identity, x), _mask(g, x)
+
+
+@reads("Dropout", since=(12, 13, 22))
+def _dropout(
+    g: Context,
+    x: Value,
+    ratio: Value | None = None,
+    training: Value | None = None,
+    *,
+    seed: int = 0,
+) -> Any:
+    if training is not None and g.number(training, "Dropout's training_mode"):
+        if ratio is None or g.number(ratio, "Dropout's ratio") != 0.0:
+            g.unsupported("Dropout in training mode")
+    return g.add(ops.identity, x), _mask(g, x)
+
+
+def _mask(g: Context, x: Value) -> Value | None:
+    """The mask of a dropout that keeps everything."""
+    if not g.wants(1):
+        return None
+    return g.add(ops.expand, g.constant(np.array(True)), shape=g.shape(x))
+
+
+@reads("BitCast", since=26)
+def _bit_cast(g: Context, x: Value, *, to: int) -> Value:
+    return g.unsupported(f"BitCast to {element_type(to, 'BitCast')}")

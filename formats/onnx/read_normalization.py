@@ -1,0 +1,206 @@
+"""Readers of normalizations and softmax."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...ir import ModelError, Op, Value
+from .context import Context, ops
+from .registry import reads
+
+
+def _flattened(g: Context, op: Op, x: Value, axis: int) -> Value:
+    """Until opset 12, softmax and its kin see a matrix split at ``axis``."""
+    shape = g.shape(x)
+    return g.reshape(g.add(op, g.flatten2(x, axis), axis=1), shape)
+
+
+@reads("Softmax", since=(1, 11))
+def _softmax_1(g: Context, x: Value, *, axis: int = 1) -> Value:
+    return _flattened(g, ops.softmax, x, axis)
+
+
+@reads("Softmax", since=13)
+def _softmax(g: Context, x: Value, *, axis: int = -1) -> Value:
+    return g.add(ops.softmax, x, axis=g.axis(x, axis))
+
+
+@reads("LogSoftmax", since=(1, 11))
+def _log_softmax_1(g: Context, x: Value, *, axis: int = 1) -> Value:
+    return _flattened(g, ops.log_softmax, x, axis)
+
+
+@reads("LogSoftmax", since=13)
+def _log_softmax(g: Context, x: Value, *, axis: int = -1) -> Value:
+    return g.add(ops.log_softmax, x, axis=g.axis(x, axis))
+
+
+@reads("Hardmax", since=(1, 11))
+def _hardmax_1(g: Context, x: Value, *, axis: int = 1) -> Value:
+    return _flattened(g, ops.hardmax, x, axis)
+
+
+@reads("Hardmax", since=13)
+def _hardmax(g: Context, x: Value, *, axis: int = -1) -> Value:
+    return g.add(ops.hardmax, x, axis=g.axis(x, axis))
+
+
+def _batch_norm(g: Context, operands: tuple[Value, ...], epsilon: float) -> list[Any]:
+    if any(g.wants(index) for index in range(1, g.output_count)):
+        g.unsupported("BatchNormalization with training outputs")
+    x = operands[0]
+    # Newer opsets let the statistics have another type than the data.
+    same = [x, *(g.cast(value, g.dtype(x)) for value in operands[1:])]
+    return [g.add(ops.batch_normalization, *same, epsilon=epsilon)]
+
+
+@reads("BatchNormalization", since=7)
+def _batch_norm_7(
+    g: Context,
+    x: Value,
+    scale: Value,
+    bias: Value,
+    mean: Value,
+    variance: Value,
+    *,
+    epsilon: float = 1e-5,
+    momentum: float = 0.9,
+    spatial: int = 1,
+) -> list[Any]:
+    if not spatial:
+        g.unsupported("BatchNormalization with spatial=0")
+    return _batch_norm(g, (x, scale, bias, mean, variance), epsilon)
+
+
+@reads("BatchNormalization", since=9)
+def _batch_norm_9(
+    g: Context,
+    x: Value,
+    scale: Value,
+    bias: Value,
+    mean: Value,
+    variance: Value,
+    *,
+    epsilon: float = 1e-5,
+    momentum: float = 0.9,
+) -> list[Any]:
+    return _batch_norm(g, (x, scale, bias, mean, variance), epsilon)
+
+
+@reads("BatchNormalization", since=(14, 15))
+def _batch_norm_14(
+    g: Context,
+    x: Value,
+    scale: Value,
+    bias: Value,
+    mean: Value,
+    variance: Value,
+    *,
+    epsilon: float = 1e-5,
+    momentum: float = 0.9,
+    training_mode: int = 0,
+) -> list[Any]:
+    if training_mode:
+        g.unsupported("BatchNormalization in training mode")
+    return _batch_norm(g, (x, scale, bias, mean, variance), epsilon)
+
+
+@reads("InstanceNormalization", since=(6, 22))
+def _instance_norm(
+    g: Context, x: Value, scale: Value, bias: Value, *, epsilon: float = 1e-5
+) -> Value:
+    return g.add(ops.instance_normalization, x, scale, bias, epsilon=epsilon)
+
+
+@reads("LayerNormalization", since=17)
+def _layer_norm(
+    g: Context,
+    x: Value,
+    scale: Value,
+    bias: Value | None = None,
+    *,
+    axis: int = -1,
+    epsilon: float = 1e-5,
+    stash_type: int = 1,
+) -> list[Any]:
+    axis = g.axis(x, axis)
+    y = g.add(ops.layer_normalization, x, scale, bias, axis=axis, epsilon=epsilon)
+    if not (g.wants(1) or g.wants(2)):
+        return [y]
+    axes = tuple(range(axis, g.rank(x)))
+    wide = g.cast(x, "float32") if g.dtype(x) != "float64" else x
+    mean = g.add(ops.reduce_mean, wide, axes=axes, keepdims=True)
+    deviation = g.add(ops.sub, wide, mean)
+    squares = g.add(ops.mul, deviation, deviation)
+    variance = g.add(ops.reduce_mean, squares, axes=axes, keepdims=True)
+    shifted = g.add(ops.add, variance, g.scalar_like(variance, epsilon))
+    return [y, mean, g.add(ops.reciprocal, g.add(ops.sqrt, shifted))]
+
+
+@reads("RMSNormalization", since=23)
+def _rms_norm(
+    g: Context,
+    x: Value,
+    scale: Value,
+    *,
+    axis: int = -1,
+    epsilon: float = 1e-5,
+    stash_type: int = 1,
+) -> Value:
+    scale = g.cast(scale, g.dtype(x))
+    return g.add(ops.rms_normalization, x, scale, axis=g.axis(x, axis), epsilon=epsilon)
+
+
+@reads("GroupNormalization", since=18)
+def _group_norm_18(
+    g: Context,
+    x: Value,
+    scale: Value,
+    bias: Value,
+    *,
+    num_groups: int,
+    epsilon: float = 1e-5,
+) -> Value:
+    """Scale and bias are per group here; spread to the group's channels."""
+    if g.rank(x) < 2 or g.rank(scale) != 1 or g.rank(bias) != 1 or num_groups < 1:
+        raise ModelError(f"GroupNormalization of {g.type(x)} in {num_groups} groups")
+    channels = g.shape(x)[1]
+    each = channels // num_groups
+    spread = []
+    for value in (scale, bias):
+        column = g.reshape(value, (num_groups, 1))
+        wide = g.add(ops.expand, column, shape=(num_groups, each))
+        spread.append(g.reshape(wide, (channels,)))
+    return g.add(ops.group_normalization, x, *spread, groups=num_groups, epsilon=epsilon)
+
+
+@reads("GroupNormalization", since=21)
+def _group_norm(
+    g: Context,
+    x: Value,
+    scale: Value,
+    bias: Value,
+    *,
+    num_groups: int,
+    epsilon: float = 1e-5,
+    stash_type: int = 1,
+) -> Value:
+    return g.add(ops.group_normalization, x, scale, bias, groups=num_groups, epsilon=epsilon)
+
+
+@reads("LRN", since=(1, 13))
+def _lrn(
+    g: Context,
+    x: Value,
+    *,
+    size: int,
+    alpha: float = 1e-4,
+    beta: float = 0.75,
+    bias: float = 1.0,
+) -> Value:
+    return g.add(ops.lrn, x, size=size, alpha=alpha, beta=beta, bias=bias)
+
+
+@reads("LpNormalization", since=(1, 22))
+def _lp_norm(g: Context, x: Value, *, axis: int = -1, p: int = 2) -> Value:
+    return g.add(ops.lp_normalization, x, axis=g.axis(x, axis), p=p)

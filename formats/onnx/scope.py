@@ -1,0 +1,457 @@
+"""Reading the nodes of a graph, a subgraph or a function into an opweave Graph."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...ir import (
+    Array,
+    Extent,
+    Graph,
+    LimitError,
+    ModelError,
+    TensorType,
+    UnsupportedError,
+    Value,
+    symbol,
+)
+from ..limits import Limits
+from ..shape_values import ShapeValues, needs_run
+from . import functions, registry
+from .attributes import attribute_value, check_type
+from .context import Context
+from .element_types import element_type
+from .tensors import TensorReader
+
+_TENSORS = "tensor_type"
+_SYMBOL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*\Z")
+
+
+@dataclass
+class Session:
+    """What all scopes of one reading share."""
+
+    limits: Limits
+    tensors: TensorReader
+    functions: Mapping[tuple[str, str, str], Any]
+    items: list[str] = field(default_factory=list)
+    nodes: int = 0
+    places: int = 0
+    calls: list[tuple[str, str, str]] = field(default_factory=list)
+    dimensions: dict[str, str] = field(default_factory=dict)
+
+    def refuse(self, error: UnsupportedError, where: str) -> None:
+        """Note what is not supported; reading goes on to find the rest."""
+        for item in error.items:
+            text = item if where in item or not where else f"{where}: {item}"
+            if text not in self.items:
+                self.items.append(text)
+
+    def count_node(self) -> None:
+        """One more node; functions may multiply a small file."""
+        self.nodes += 1
+        if self.nodes > self.limits.nodes:
+            raise LimitError(f"the model has more than {self.limits.nodes} nodes; raise limits")
+
+
+@dataclass
+class Place:
+    """A Graph that is being built, and what its shape tensors hold."""
+
+    graph: Graph
+    shapes: ShapeValues
+
+
+class Scope:
+    """Names of one ONNX graph or function body while its nodes are read.
+
+    A name bound to None stands for a value that could not be read because something
+    before it is not supported.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        place: Place,
+        opsets: Mapping[str, int],
+        parent: Scope | None = None,
+        bindings: Mapping[str, Any] | None = None,
+        depth: int = 0,
+        path: str = "",
+    ) -> None:
+        if depth > session.limits.subgraph_depth:
+            raise LimitError(
+                f"{path}: subgraphs and functions nest deeper than {session.limits.subgraph_depth}"
+            )
+        self.session, self.place, self.opsets = session, place, opsets
+        self.parent, self.bindings, self.depth, self.path = parent, bindings or {}, depth, path
+        self.names: dict[str, Value | None] = {}
+        # Captured values of the surrounding graph; names of this graph hide them.
+        self.outer_names: dict[str, Value | None] = {}
+
+    # --- names ---------------------------------------------------------------------------
+
+    def bind(self, name: str, value: Value | None) -> None:
+        """Give ``name`` a value; raises ModelError when it already has one."""
+        if not name:
+            return
+        if name in self.names:
+            raise ModelError(f"{self.path}the value {name!r} is defined twice")
+        self.names[name] = value
+
+    def has(self, name: str) -> bool:
+        """True when ``name`` is bound here or around here."""
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.names or name in scope.outer_names:
+                return True
+            scope = scope.parent
+        return False
+
+    def lookup(self, name: str, where: str) -> Value | None:
+        """The value called ``name``; None when what it depends on is not supported."""
+        scope: Scope | None = self
+        while scope is not None and scope.place is self.place:
+            if name in scope.names:
+                return scope.names[name]
+            if name in scope.outer_names:
+                return scope.outer_names[name]
+            scope = scope.parent
+        raise ModelError(
+            f"{where} reads {name!r}, which is not defined before it (nodes must be sorted, and "
+            f"a graph must not have cycles)"
+        )
+
+    # --- reading -------------------------------------------------------------------------
+
+    def read_initializers(self, proto: Any) -> set[str]:
+        """Bind the graph's constants; returns their names."""
+        names: set[str] = set()
+        for tensor in proto.initializer:
+            self._initializer(tensor.name, tensor, names, sparse=False)
+        for tensor in proto.sparse_initializer:
+            self._initializer(tensor.values.name, tensor, names, sparse=True)
+        return names
+
+    def _initializer(self, name: str, tensor: Any, names: set[str], sparse: bool) -> None:
+        what = f"{self.path}initializer {name!r}"
+        if not name:
+            raise ModelError(f"{self.path}an initializer has no name")
+        names.add(name)
+        try:
+            read = self.session.tensors.sparse if sparse else self.session.tensors.lazy
+            self.bind(name, self.place.graph.param(read(tensor, what), name))
+        except UnsupportedError as error:
+            self.session.refuse(error, what)
+            self.bind(name, None)
+
+    def read_nodes(self, nodes: Iterable[Any]) -> None:
+        """Read nodes in order."""
+        for node in nodes:
+            self.session.count_node()
+            self._read_node(node)
+
+    def _read_node(self, proto: Any) -> None:
+        where = f"{self.path}{proto.op_type or '(no operator)'} {_label(proto)!r}"
+        domain = "" if proto.domain == "ai.onnx" else proto.domain
+        try:
+            results = self._results(proto, domain, where)
+        except UnsupportedError as error:
+            self.session.refuse(error, where)
+            results = [None] * len(proto.output)
+        except ModelError as error:
+            text = str(error)
+            raise type(error)(text if where in text else f"{where}: {text}") from error
+        except RecursionError:
+            raise LimitError(f"{where}: nested too deeply") from None
+        for name, value in zip(proto.output, results, strict=True):
+            self.bind(name, value)
+
+    def _results(self, proto: Any, domain: str, where: str) -> Sequence[Value | None]:
+        local = self.session.functions.get((domain, proto.op_type, proto.overload))
+        if domain not in self.opsets:
+            if local is None and not registry.versions(domain, proto.op_type):
+                raise UnsupportedError(f"{proto.op_type} ({registry.shown(domain)}): no reader")
+            opset = 1
+        else:
+            opset = self.opsets[domain]
+        schema = functions.schema_of(domain, proto.op_type, opset)
+        since = schema.since_version if schema is not None else 1
+        entry = None if local is not None else registry.find(domain, proto.op_type, since)
+        inputs = [self.lookup(name, where) if name else None for name in proto.input]
+        poisoned = any(n and v is None for n, v in zip(proto.input, inputs, strict=True))
+        if local is None and entry is None and not functions.has_body(schema):
+            raise registry.missing(domain, proto.op_type, schema and schema.since_version, opset)
+        if poisoned or any(not self._free_ok(a) for a in proto.attribute):
+            return [None] * len(proto.output)
+        context = Context(self, proto, where, opset)
+        attributes = self._attributes(proto, schema, where)
+        if local is not None:
+            return self._inline(local, inputs, attributes, proto, where)
+        if entry is None:
+            types = [None if v is None else context.type(v) for v in inputs]
+            body = functions.standard_body(schema, proto, attributes.values(), opset, types)
+            if body is None:
+                raise registry.missing(domain, proto.op_type, since, opset)
+            return self._inline(body, inputs, attributes, proto, where)
+        return self._read_with(entry, context, inputs, attributes, where)
+
+    def _free_ok(self, attribute: Any) -> bool:
+        """False when a subgraph reads a value that is not supported."""
+        graphs = [attribute.g] if attribute.HasField("g") else []
+        for graph in [*graphs, *attribute.graphs]:
+            for name in functions.free_names(graph, self.session.limits.subgraph_depth):
+                if self.has(name) and self.lookup(name, self.path) is None:
+                    return False
+        return True
+
+    def _attributes(self, proto: Any, schema: Any, where: str) -> dict[str, Any]:
+        """The node's AttributeProtos by name, references to the function's attributes bound."""
+        found: dict[str, Any] = {}
+        for given in proto.attribute:
+            attribute, name = given, given.name
+            if given.ref_attr_name:
+                bound = self.bindings.get(given.ref_attr_name)
+                if bound is None:
+                    continue  # left out by the caller: the operator's default holds
+                attribute = type(given)()
+                attribute.CopyFrom(bound)
+                attribute.name = name
+            if name in found:
+                raise ModelError(f"{where}: attribute {name!r} is given twice")
+            if schema is not None and name in schema.attributes:
+                check_type(attribute, functions.attribute_kind(schema, name), where)
+            found[name] = attribute
+        return found
+
+    def _read_with(
+        self,
+        entry: registry.Entry,
+        context: Context,
+        inputs: list[Value | None],
+        attributes: Mapping[str, Any],
+        where: str,
+    ) -> Sequence[Value | None]:
+        while inputs and inputs[-1] is None and len(inputs) > entry.minimum:
+            inputs.pop()
+        if len(inputs) < entry.minimum or (
+            entry.maximum is not None and len(inputs) > entry.maximum
+        ):
+            raise ModelError(f"{where}: the node has {len(inputs)} inputs")
+        for position, needed in enumerate(entry.required):
+            if needed and inputs[position] is None:
+                raise ModelError(f"{where}: input {position} is missing")
+        unknown = [name for name in attributes if name not in entry.attributes]
+        if unknown:
+            raise UnsupportedError(f"attribute {', '.join(map(repr, unknown))} is not supported")
+        values = {
+            name: attribute_value(proto, self.session.tensors, where)
+            for name, proto in attributes.items()
+        }
+        needed = (n for n, default in entry.attributes.items() if default is registry.REQUIRED)
+        missing = [name for name in needed if name not in values]
+        if missing:
+            raise ModelError(f"{where}: attribute {', '.join(map(repr, missing))} is missing")
+        results = entry.function(context, *inputs, **values)
+        listed: list[Value | None] = [results] if isinstance(results, Value) else list(results)
+        count = len(context.proto.output)
+        if count > len(listed) and any(context.proto.output[len(listed) :]):
+            raise ModelError(f"{where}: the node has {count} outputs, not {len(listed)}")
+        listed += [None] * (count - len(listed))
+        for name, value in zip(context.proto.output, listed, strict=False):
+            if name and value is None:
+                raise UnsupportedError(f"output {name!r} is not supported")
+        return listed[:count]
+
+    # --- functions -----------------------------------------------------------------------
+
+    def _inline(
+        self,
+        body: Any,
+        inputs: Sequence[Value | None],
+        attributes: Mapping[str, Any],
+        proto: Any,
+        where: str,
+    ) -> Sequence[Value | None]:
+        """Read a function's nodes in place of the node that calls it."""
+        key = (body.domain, body.name, body.overload)
+        if key in self.session.calls:
+            chain = " -> ".join(name for _, name, _ in [*self.session.calls, key])
+            raise ModelError(f"{where}: functions call themselves: {chain}")
+        if len(inputs) > len(body.input) or len(proto.output) > len(body.output):
+            raise ModelError(f"{where}: it has more inputs or outputs than its function")
+        opsets = functions.opsets_of(body.opset_import, self.opsets)
+        bindings = {default.name: default for default in body.attribute_proto} | dict(attributes)
+        scope = Scope(
+            self.session, self.place, opsets, None, bindings, self.depth + 1, f"{where} / "
+        )
+        for name, value in zip(body.input, inputs, strict=False):
+            scope.names[name] = value
+        left_out = {n for n, v in zip(body.input, inputs, strict=False) if v is None}
+        left_out.update(body.input[len(inputs) :])
+        for name in left_out:
+            scope.names.pop(name, None)
+        self.session.calls.append(key)
+        try:
+            scope.read_nodes(functions.without_inputs(body.node, left_out))
+        finally:
+            self.session.calls.pop()
+        return [
+            scope.lookup(inner, where) if name else None
+            for name, inner in zip(proto.output, body.output, strict=False)
+        ]
+
+    # --- subgraphs -----------------------------------------------------------------------
+
+    def inline_graph(self, proto: Any, where: str) -> list[Value | None]:
+        """Read a subgraph without inputs into this very graph; returns its outputs."""
+        if proto.input:
+            raise ModelError(f"{where}: its subgraph must not have inputs")
+        scope = Scope(
+            self.session,
+            self.place,
+            self.opsets,
+            self,
+            self.bindings,
+            self.depth + 1,
+            f"{where} / ",
+        )
+        scope.read_initializers(proto)
+        scope.read_nodes(proto.node)
+        return [scope.lookup(output.name, where) for output in proto.output]
+
+    def captured(self, graphs: Sequence[Any]) -> list[str]:
+        """Names of values around here that subgraphs use, each once, in order."""
+        names: dict[str, None] = {}
+        for graph in graphs:
+            for name in functions.free_names(graph, self.session.limits.subgraph_depth):
+                if self.has(name):
+                    names[name] = None
+        return list(names)
+
+    def passed(self, captures: Sequence[str], where: str) -> list[Value]:
+        """The captured values that a subgraph takes as inputs: all but parameters."""
+        found = [self.lookup(name, where) for name in captures]
+        graph = self.place.graph
+        return [value for value in found if value is not None and not graph.is_param(value)]
+
+    def open_subgraph(
+        self, name: str, types: Sequence[TensorType], captures: Sequence[str], where: str
+    ) -> tuple[Scope, list[Value]]:
+        """A scope with a new Graph: inputs of ``types``, then the captures that are not parameters.
+
+        Captured parameters are copied. Returns the scope and the inputs of ``types``.
+        """
+        self.session.places += 1
+        graph = Graph(name or f"body{self.session.places}")
+        known: dict[Value, Array | None] = {}
+        shapes = ShapeValues(graph, f"b{self.session.places}.", known.get)
+        scope = Scope(
+            self.session,
+            Place(graph, shapes),
+            self.opsets,
+            self,
+            self.bindings,
+            self.depth + 1,
+            f"{where} / ",
+        )
+        inputs = [graph.input(f"in{position}", type_) for position, type_ in enumerate(types)]
+        outer = self.place
+        for position, captured in enumerate(captures):
+            value = self.lookup(captured, where)
+            if value is None:
+                raise UnsupportedError(f"what {captured!r} depends on is not supported")
+            if outer.graph.is_param(value):
+                inner = graph.param(outer.graph.params[value.node], value.node)
+            else:
+                inner = graph.input(f"capture{position}", outer.graph.type(value))
+                found = outer.shapes.contents(value)
+                if found is not None and not any(map(needs_run, found.reshape(-1).tolist())):
+                    known[inner] = found
+            scope.outer_names[captured] = inner
+        return scope, inputs
+
+    def read_body(self, proto: Any, where: str) -> list[Value]:
+        """Read a subgraph's nodes into this scope; returns its outputs."""
+        self.read_initializers(proto)
+        self.read_nodes(proto.node)
+        found = [self.lookup(output.name, where) for output in proto.output]
+        if any(value is None for value in found):
+            raise UnsupportedError("its subgraph has operators that are not supported")
+        return [value for value in found if value is not None]
+
+    # --- the main graph ------------------------------------------------------------------
+
+    def read_graph(self, proto: Any) -> None:
+        """Read the model's main graph: inputs, constants, nodes, outputs."""
+        constants = {t.name for t in proto.initializer}
+        constants.update(t.values.name for t in proto.sparse_initializer)
+        for value in proto.input:
+            if value.name not in constants:
+                self._input(value)
+        self.read_initializers(proto)
+        self.read_nodes(proto.node)
+        for output in proto.output:
+            value = self.lookup(output.name, f"the graph's output {output.name!r}")
+            if value is not None:
+                self.place.graph.output(value, output.name)
+
+    def _input(self, value: Any) -> None:
+        what = f"input {value.name!r}"
+        if not value.name:
+            raise ModelError("an input of the graph has no name")
+        try:
+            type_ = self.declared_type(value.type, value.name, what)
+        except UnsupportedError as error:
+            self.session.refuse(error, what)
+            self.bind(value.name, None)
+            return
+        if value.name in self.names:
+            raise ModelError(f"the graph has two inputs {value.name!r}")
+        self.bind(value.name, self.place.graph.input(value.name, type_))
+
+    def declared_type(self, proto: Any, name: str, what: str) -> TensorType:
+        """The TensorType of a TypeProto; unknown extents become symbols."""
+        kind = proto.WhichOneof("value")
+        if kind != _TENSORS:
+            raise UnsupportedError(f"{what}: values of {kind or 'no type'} are not supported")
+        dtype = element_type(proto.tensor_type.elem_type, what)
+        if not proto.tensor_type.HasField("shape"):
+            raise UnsupportedError(f"{what}: its number of dimensions must be declared")
+        extents = [
+            self._declared_extent(extent, f"{name}_{axis}", what)
+            for axis, extent in enumerate(proto.tensor_type.shape.dim)
+        ]
+        if len(extents) > 64:
+            raise ModelError(f"{what}: it has {len(extents)} dimensions; 64 is the most")
+        return TensorType(dtype, tuple(extents))
+
+    def _declared_extent(self, proto: Any, nameless: str, what: str) -> Extent:
+        kind = proto.WhichOneof("value")
+        if kind == "dim_value" and proto.dim_value >= 0:
+            return int(proto.dim_value)
+        if kind == "dim_value" and proto.dim_value < -1:
+            raise ModelError(f"{what}: an extent is {proto.dim_value}")
+        # Some tools write -1 for "unknown".
+        text = proto.dim_param if kind == "dim_param" and proto.dim_param else nameless
+        return symbol(self._symbol_name(text))
+
+    def _symbol_name(self, text: str) -> str:
+        """A name for a symbolic extent that reads as one word; different texts stay different."""
+        known = self.session.dimensions
+        if text not in known:
+            stem = text if _SYMBOL_NAME.match(text) else re.sub(r"\W+", "_", text).strip("_")
+            stem = stem if _SYMBOL_NAME.match(stem) else f"dim_{stem}"
+            name, number = stem, 1
+            while name in known.values():
+                number += 1
+                name = f"{stem}_{number}"
+            known[text] = name
+        return known[text]
+
+
+def _label(proto: Any) -> str:
+    return str(proto.name or next((name for name in proto.output if name), ""))
