@@ -60,6 +60,10 @@ class ScalarFunction:
     computing: types.Type | str | None
     weak_integers: bool = True
 
+    def __call__(self, *arguments: Any) -> Any:
+        """The plain function, for bodies run by the interpreter."""
+        return self.function(*arguments)
+
 
 def as_device_function(
     function: Callable[..., Any],

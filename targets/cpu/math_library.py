@@ -1,7 +1,7 @@
 """What stands for Python's ``math`` module in compiled bodies.
 
 The names are those of ``math``, and some more that kernels need. For float32 arguments the
-functions are `math_float32`'s, which are inlined and vectorise; for float64 (and integers,
+functions are our own, which are inlined and vectorise; for float64 (and integers,
 which are converted to it) they are the C library's, called element by element. Functions of
 several arguments compute in float32 if all floats among them are float32.
 
@@ -21,8 +21,11 @@ from typing import Any, Final
 
 from numba.core import types
 
-from . import math_float32 as _single
+from . import float32_exponential as _exponential
+from . import float32_hyperbolic as _hyperbolic
+from . import float32_trigonometry as _trigonometry
 from . import math_primitives as _primitives
+from .compiled_function import ScalarFunction, as_device_function
 from .device_function import DeviceFunction, DeviceSignature
 from .math_primitives import (
     bfloat16_to_float,
@@ -141,16 +144,17 @@ class MathFunction(DeviceFunction):
         if kind is None or keywords or len(plain) != self._count:
             return None
         chosen = self._implementations[kind]
-        if not isinstance(chosen, DeviceFunction):
-            from .compiled_function import as_device_function  # which substitutes this module
-
+        if isinstance(chosen, ScalarFunction):
+            chosen = as_device_function(chosen.function, chosen.computing, chosen.weak_integers)
+        elif not isinstance(chosen, DeviceFunction):
             chosen = as_device_function(chosen, kind)
         return chosen.resolve(context, (kind,) * self._count, {})
 
 
-def _function(name: str, count: int = 1, symbol: str | None = None) -> MathFunction:
-    """float32 from `math_float32`, float64 from the C library."""
-    return MathFunction(name, count, getattr(_single, name), call_library(symbol or name, count))
+def _function(single: Any, count: int = 1) -> MathFunction:
+    """Written here for float32, the C library's of the same name for float64."""
+    name = getattr(single, "function", single).__name__.lstrip("_")
+    return MathFunction(name, count, single, call_library(name, count))
 
 
 def _library(name: str, count: int = 1, symbol: str | None = None) -> MathFunction:
@@ -164,31 +168,31 @@ def _written(function: Callable[..., Any], count: int = 1) -> MathFunction:
     return MathFunction(function.__name__, count, function, function)
 
 
-exp = _function("exp")
-exp2 = _function("exp2")
-expm1 = _function("expm1")
-_natural_log = _function("log")
-log1p = _function("log1p")
-log2 = _function("log2")
-log10 = _function("log10")
-pow = _function("pow", 2)
-erf = _function("erf")
-erfc = _function("erfc")
-tanh = _function("tanh")
-sinh = _function("sinh")
-cosh = _function("cosh")
-asinh = _function("asinh")
-acosh = _function("acosh")
-atanh = _function("atanh")
-sin = _function("sin")
-cos = _function("cos")
-tan = _function("tan")
-asin = _function("asin")
-acos = _function("acos")
-atan = _function("atan")
-atan2 = _function("atan2", 2)
-cbrt = _function("cbrt")
-hypot = _function("hypot", 2)
+exp = _function(_exponential.exp)
+exp2 = _function(_exponential.exp2)
+expm1 = _function(_exponential.expm1)
+_natural_log = _function(_exponential.log)
+log1p = _function(_exponential.log1p)
+log2 = _function(_exponential.log2)
+log10 = _function(_exponential.log10)
+pow = _function(_exponential.pow, 2)
+erf = _function(_hyperbolic.erf)
+erfc = _function(_hyperbolic.erfc)
+tanh = _function(_hyperbolic.tanh)
+sinh = _function(_hyperbolic.sinh)
+cosh = _function(_hyperbolic.cosh)
+asinh = _function(_hyperbolic.asinh)
+acosh = _function(_hyperbolic.acosh)
+atanh = _function(_hyperbolic.atanh)
+sin = _function(_trigonometry.sin)
+cos = _function(_trigonometry.cos)
+tan = _function(_trigonometry.tan)
+asin = _function(_trigonometry.asin)
+acos = _function(_trigonometry.acos)
+atan = _function(_trigonometry.atan)
+atan2 = _function(_trigonometry.atan2, 2)
+cbrt = _function(_exponential.cbrt)
+hypot = _function(_trigonometry.hypot, 2)
 # LLVM's own remainder is exact and compiles to the C library's fmod.
 fmod = _library("fmod", 2)
 remainder = _library("remainder", 2)

@@ -166,6 +166,23 @@ bits_of_double = Emitted("bits_of_double", _fixed(types.int64, types.float64), _
 double_of_bits = Emitted("double_of_bits", _fixed(types.float64, types.int64), _emit_of_bits64)
 
 
+def table(name: str, numbers: Sequence[float]) -> Emitted:
+    """A function from an index to one of some float64 constants; the index is not checked."""
+    kind = ir.ArrayType(ir.DoubleType(), len(numbers))
+
+    def emit(context: Any, builder: Any, sig: DeviceSignature, values: Sequence[Any]) -> Any:
+        constant = builder.module.globals.get(name)
+        if constant is None:
+            constant = ir.GlobalVariable(builder.module, kind, name)
+            constant.initializer = ir.Constant(kind, list(numbers))
+            constant.global_constant = True
+            constant.linkage = "internal"
+        zero = ir.Constant(_INT64, 0)
+        return builder.load(builder.gep(constant, [zero, values[0]], inbounds=True))
+
+    return Emitted(name, _fixed(types.float64, types.int64), emit)
+
+
 def _widening(name: str, format: str) -> Emitted:
     def emit(context: Any, builder: Any, sig: DeviceSignature, values: Sequence[Any]) -> Any:
         return emit_widen(builder, values[0], format)
