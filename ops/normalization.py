@@ -1,0 +1,332 @@
+"""Normalisations with statistics over channels, groups or trailing dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..ir import Array, Cost, Extent, ModelError, TensorType, unify
+from ..ir.data_type import is_float
+from .define import operator, same_type
+from .half import widened
+from .samples import sample, tensor, values
+
+
+def _floating(what: str, *types: TensorType | None) -> None:
+    dtype = same_type(what, *types)
+    if not is_float(dtype):
+        raise ModelError(f"{what} takes floating-point tensors, not {dtype}")
+
+
+def _channels(what: str, x: TensorType, *vectors: TensorType) -> None:
+    """Check an input [N, C, ...] and vectors of one number a channel."""
+    _floating(what, x, *vectors)
+    if x.rank < 2:
+        raise ModelError(f"{what}: {x} has no channels")
+    for vector in vectors:
+        if vector.rank != 1:
+            raise ModelError(f"{what}: {vector} is not a vector of one number a channel")
+        unify(vector.shape[0], x.shape[1], f"{what}: {vector} for the channels of {x}")
+
+
+def _spread(vector: Array, rank: int) -> Array:
+    return widened(vector).reshape(1, -1, *(1,) * (rank - 2))
+
+
+@operator(traits=("normalization",))
+def batch_normalization(
+    x: Array, scale: Array, bias: Array, mean: Array, variance: Array, *, epsilon: float = 1e-5
+) -> Array:
+    """``(x - mean) / sqrt(variance + epsilon) * scale + bias`` for each channel.
+
+    ONNX BatchNormalization-15 in inference; ``x`` is [N, C, ...], the others are [C].
+    """
+    wide, rank = widened(x), max(x.ndim, 2)
+    factor = widened(scale) / np.sqrt(widened(variance) + wide.dtype.type(epsilon))
+    result = (wide - _spread(mean, rank)) * _spread(factor, rank) + _spread(bias, rank)
+    return np.asarray(result).astype(x.dtype, copy=False)
+
+
+@batch_normalization.infer
+def _(
+    x: TensorType,
+    scale: TensorType,
+    bias: TensorType,
+    mean: TensorType,
+    variance: TensorType,
+    *,
+    epsilon: float,
+) -> TensorType:
+    _channels("batch_normalization", x, scale, bias, mean, variance)
+    return x
+
+
+def _layer_statistics(x: Array, axis: int, epsilon: float) -> tuple[Array, Array, Array]:
+    wide = widened(x)
+    axes = tuple(range(axis % x.ndim, x.ndim))
+    mean = wide.mean(axis=axes, keepdims=True)
+    variance = np.square(wide - mean).mean(axis=axes, keepdims=True)
+    return wide - mean, mean, 1 / np.sqrt(variance + wide.dtype.type(epsilon))
+
+
+@operator(traits=("normalization",))
+def layer_normalization_statistics(
+    x: Array, scale: Array, bias: Array | None = None, *, axis: int = -1, epsilon: float = 1e-5
+) -> tuple[Array, Array, Array]:
+    """``layer_normalization`` with the mean and the inverse standard deviation.
+
+    ONNX LayerNormalization-17 with all its outputs. The statistics have extent 1 from ``axis``
+    on and are float32 for half-precision inputs.
+    """
+    centred, mean, inverse = _layer_statistics(x, axis, epsilon)
+    result = centred * inverse * widened(scale)
+    if bias is not None:
+        result = result + widened(bias)
+    return result.astype(x.dtype, copy=False), mean, inverse
+
+
+@operator(traits=("normalization",))
+def layer_normalization(
+    x: Array, scale: Array, bias: Array | None = None, *, axis: int = -1, epsilon: float = 1e-5
+) -> Array:
+    """Zero mean and unit variance over the dimensions from ``axis`` on, then ``scale``, ``bias``.
+
+    ONNX LayerNormalization-17; ``scale`` and ``bias`` have the shape ``x.shape[axis:]``.
+    """
+    result: Array = layer_normalization_statistics.reference(
+        x, scale, bias, axis=axis, epsilon=epsilon
+    )[0]
+    return result
+
+
+def _infer_layer(
+    what: str, x: TensorType, scale: TensorType, bias: TensorType | None, axis: int
+) -> int:
+    _floating(what, x, scale, bias)
+    axis = x.axis(axis)
+    for vector in (scale, bias):
+        if vector is None:
+            continue
+        if vector.rank != x.rank - axis:
+            raise ModelError(f"{what}: {vector} for {x} from axis {axis} on; expand it first")
+        for left, right in zip(vector.shape, x.shape[axis:], strict=True):
+            unify(left, right, f"{what}: {vector} for {x} from axis {axis} on")
+    return axis
+
+
+@layer_normalization.infer
+def _(
+    x: TensorType, scale: TensorType, bias: TensorType | None = None, *, axis: int, epsilon: float
+) -> TensorType:
+    _infer_layer("layer_normalization", x, scale, bias, axis)
+    return x
+
+
+@layer_normalization_statistics.infer
+def _(
+    x: TensorType, scale: TensorType, bias: TensorType | None = None, *, axis: int, epsilon: float
+) -> tuple[TensorType, TensorType, TensorType]:
+    axis = _infer_layer("layer_normalization_statistics", x, scale, bias, axis)
+    statistics = TensorType(
+        "float64" if x.dtype == "float64" else "float32",
+        (*x.shape[:axis], *(1,) * (x.rank - axis)),
+    )
+    return x, statistics, statistics
+
+
+@operator(traits=("normalization",))
+def rms_normalization(
+    x: Array, scale: Array, *, axis: int = -1, epsilon: float = 1e-5
+) -> Array:
+    """``x / sqrt(mean(x ** 2) + epsilon) * scale`` over the dimensions from ``axis`` on.
+
+    ONNX RMSNormalization-23; ``scale`` has the shape ``x.shape[axis:]``.
+    """
+    wide = widened(x)
+    axes = tuple(range(axis % x.ndim, x.ndim))
+    square = np.square(wide).mean(axis=axes, keepdims=True)
+    result = wide / np.sqrt(square + wide.dtype.type(epsilon)) * widened(scale)
+    return np.asarray(result).astype(x.dtype, copy=False)
+
+
+@rms_normalization.infer
+def _(x: TensorType, scale: TensorType, *, axis: int, epsilon: float) -> TensorType:
+    _infer_layer("rms_normalization", x, scale, None, axis)
+    return x
+
+
+@operator(traits=("normalization",))
+def group_normalization(
+    x: Array, scale: Array, bias: Array, *, groups: int, epsilon: float = 1e-5
+) -> Array:
+    """Zero mean and unit variance over each group of channels, then ``scale`` and ``bias``.
+
+    ONNX GroupNormalization-21; ``x`` is [N, C, ...], ``scale`` and ``bias`` are [C].
+    """
+    if x.size == 0:
+        return x.copy()
+    wide = widened(x).reshape(x.shape[0], groups, -1)
+    centred, _, inverse = _layer_statistics(wide, 2, epsilon)
+    normal = (centred * inverse).reshape(x.shape)
+    result = normal * _spread(scale, x.ndim) + _spread(bias, x.ndim)
+    return np.asarray(result).astype(x.dtype, copy=False)
+
+
+@group_normalization.infer
+def _(
+    x: TensorType, scale: TensorType, bias: TensorType, *, groups: int, epsilon: float
+) -> TensorType:
+    _channels("group_normalization", x, scale, bias)
+    if groups < 1:
+        raise ModelError(f"group_normalization: {groups} groups")
+    if isinstance(x.shape[1], int) and x.shape[1] % groups:
+        raise ModelError(f"group_normalization: {groups} groups do not divide the channels of {x}")
+    return x
+
+
+@operator(traits=("normalization",))
+def instance_normalization(
+    x: Array, scale: Array, bias: Array, *, epsilon: float = 1e-5
+) -> Array:
+    """Zero mean and unit variance over each channel of each image, then ``scale`` and ``bias``.
+
+    ONNX InstanceNormalization-22; ``x`` is [N, C, ...], ``scale`` and ``bias`` are [C].
+    """
+    result: Array = group_normalization.reference(
+        x, scale, bias, groups=max(x.shape[1], 1), epsilon=epsilon
+    )
+    return result
+
+
+@instance_normalization.infer
+def _(x: TensorType, scale: TensorType, bias: TensorType, *, epsilon: float) -> TensorType:
+    _channels("instance_normalization", x, scale, bias)
+    return x
+
+
+@operator(traits=("normalization",))
+def lrn(
+    x: Array, *, size: int, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0
+) -> Array:
+    """``x / (bias + alpha / size * sum(x ** 2)) ** beta``, the sum over ``size`` near channels.
+
+    ONNX LRN-13: channel ``c`` looks at ``c - (size - 1) // 2`` up to ``c + size // 2``, as far
+    as they exist.
+    """
+    wide = widened(x)
+    square = np.square(wide)
+    total = np.zeros_like(wide)
+    for channel in range(x.shape[1]):
+        first = max(channel - (size - 1) // 2, 0)
+        total[:, channel] = square[:, first : channel + size // 2 + 1].sum(axis=1)
+    kind = wide.dtype.type
+    result = wide / (kind(bias) + kind(alpha / size) * total) ** kind(beta)
+    return np.asarray(result).astype(x.dtype, copy=False)
+
+
+@lrn.infer
+def _(x: TensorType, *, size: int, alpha: float, beta: float, bias: float) -> TensorType:
+    _channels("lrn", x)
+    if size < 1:
+        raise ModelError(f"lrn: a size of {size}")
+    return x
+
+
+@operator(traits=("normalization",))
+def lp_normalization(x: Array, *, axis: int = -1, p: int = 2) -> Array:
+    """``x`` divided by its L1 or L2 norm along ``axis`` (ONNX LpNormalization-22).
+
+    Where the norm is zero the result is zero.
+    """
+    wide = widened(x)
+    norm = (
+        np.abs(wide).sum(axis=axis, keepdims=True)
+        if p == 1
+        else np.sqrt(np.square(wide).sum(axis=axis, keepdims=True))
+    )
+    result = np.where(norm == 0, wide.dtype.type(0), wide / norm)
+    return np.asarray(result).astype(x.dtype, copy=False)
+
+
+@lp_normalization.infer
+def _(x: TensorType, *, axis: int, p: int) -> TensorType:
+    _floating("lp_normalization", x)
+    x.axis(axis)
+    if p not in (1, 2):
+        raise ModelError(f"lp_normalization: p is {p}, not 1 or 2")
+    return x
+
+
+def _cost(x: TensorType, *operands: TensorType | None, **attributes: object) -> Cost:
+    return Cost(5 * x.size, 2 * x.nbytes)
+
+
+for _op in (
+    batch_normalization,
+    layer_normalization,
+    layer_normalization_statistics,
+    rms_normalization,
+    group_normalization,
+    instance_normalization,
+    lrn,
+    lp_normalization,
+):
+    _op.cost(_cost)
+
+
+def _vectors(count: int, number: int, dtype: str = "float32") -> list[Array]:
+    return [tensor((count,), dtype, 0.1, 2.0, seed) for seed in range(number)]
+
+
+_HALF = ("float64", "float16", "bfloat16")
+batch_normalization.samples = [
+    sample(tensor((2, 3, 4, 5)), *_vectors(3, 4)),
+    sample(tensor((4, 3)), *_vectors(3, 4), epsilon=0.01),
+    sample(tensor((2, 3, 4)), *_vectors(3, 4)),
+    sample(tensor((0, 3, 4)), *_vectors(3, 4)),
+    *(sample(tensor((2, 3, 4), d), *_vectors(3, 4, d)) for d in _HALF),
+]
+layer_normalization.samples = [
+    sample(tensor((4, 33)), tensor((33,)), tensor((33,), seed=1)),
+    sample(tensor((2, 3, 4)), tensor((3, 4)), axis=1),
+    sample(tensor((2, 3, 4)), tensor((2, 3, 4)), tensor((2, 3, 4), seed=1), axis=-3, epsilon=0.1),
+    sample(tensor((0, 4)), tensor((4,))),
+    sample(tensor((2, 0)), tensor((0,))),
+    sample(values([[1.0, 1.0], [np.inf, 0.0], [np.nan, 0.0]]), values([1.0, 2.0])),
+    *(sample(tensor((2, 9), d), tensor((9,), d), tensor((9,), d, seed=1)) for d in _HALF),
+]
+layer_normalization_statistics.samples = [*layer_normalization.samples]
+rms_normalization.samples = [
+    sample(tensor((4, 33)), tensor((33,))),
+    sample(tensor((2, 3, 4)), tensor((3, 4)), axis=1, epsilon=0.1),
+    sample(tensor((0, 4)), tensor((4,))),
+    *(sample(tensor((2, 9), d), tensor((9,), d)) for d in _HALF),
+]
+group_normalization.samples = [
+    sample(tensor((2, 6, 3, 5)), *_vectors(6, 2), groups=2),
+    sample(tensor((2, 6)), *_vectors(6, 2), groups=3),
+    sample(tensor((2, 4, 3)), *_vectors(4, 2), groups=1, epsilon=0.1),
+    sample(tensor((0, 4, 3)), *_vectors(4, 2), groups=2),
+    *(sample(tensor((2, 4, 3), d), *_vectors(4, 2, d), groups=2) for d in _HALF),
+]
+instance_normalization.samples = [
+    sample(tensor((2, 3, 4, 5)), *_vectors(3, 2)),
+    sample(tensor((2, 3, 7)), *_vectors(3, 2), epsilon=0.1),
+    sample(tensor((2, 0, 7)), *_vectors(0, 2)),
+    *(sample(tensor((2, 3, 7), d), *_vectors(3, 2, d)) for d in _HALF),
+]
+lrn.samples = [
+    sample(tensor((2, 7, 3, 2)), size=3, alpha=0.1),
+    sample(tensor((2, 7, 3)), size=4, alpha=0.5, beta=0.5, bias=2.0),
+    sample(tensor((2, 3)), size=9, alpha=1.0),
+    sample(tensor((0, 3, 2)), size=2),
+    *(sample(tensor((2, 5, 3), d), size=3, alpha=0.1) for d in _HALF),
+]
+lp_normalization.samples = [
+    sample(tensor((2, 3, 4)), axis=1),
+    sample(tensor((5, 7)), p=1),
+    sample(values([[0.0, 0.0], [3.0, 4.0]])),
+    sample(tensor((3, 0))),
+    *(sample(tensor((4, 6), d), axis=0) for d in _HALF),
+]

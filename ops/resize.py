@@ -1,0 +1,300 @@
+"""Resizing by interpolation, one axis after the other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+
+from ..ir import Array, Cost, Extent, ModelError, TensorType, UnsupportedError
+from ..ir.data_type import is_float
+from ..ir.dim import Dim, ceil_divide, floor_divide, maximum
+from .define import operator
+from .half import widened
+from .samples import sample, tensor
+
+MODES = ("nearest", "linear", "cubic")
+COORDINATES = (
+    "half_pixel",
+    "half_pixel_symmetric",
+    "pytorch_half_pixel",
+    "align_corners",
+    "asymmetric",
+    "tf_half_pixel_for_nn",
+    "tf_crop_and_resize",
+)
+NEAREST_MODES = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
+
+
+@operator
+def resize(
+    x: Array,
+    *,
+    sizes: Sequence[Extent],
+    scales: Sequence[float] = (),
+    roi: Sequence[float] = (),
+    mode: str = "nearest",
+    coordinate_transformation: str = "half_pixel",
+    nearest_mode: str = "round_prefer_floor",
+    cubic_coeff_a: float = -0.75,
+    exclude_outside: bool = False,
+    extrapolation_value: float = 0.0,
+    antialias: bool = False,
+) -> Array:
+    """``x`` interpolated to the shape ``sizes`` (ONNX Resize-19, also Upsample-9).
+
+    ``sizes`` has one extent for each dimension. ``scales`` are output by input extents, one for
+    each dimension; empty means ``sizes`` by the shape of ``x``. ``roi`` (starts, then ends, as
+    fractions; for tf_crop_and_resize) has two entries for each dimension. Linear and cubic
+    interpolation take floating-point tensors. Dimensions of scale 1 that keep their extent (and
+    are not cropped) are left alone. Where ONNX's text, its reference and ONNX Runtime differ,
+    coordinates are as in ONNX's reference, except that pytorch_half_pixel maps an output of
+    extent 1 to coordinate 0 as the text has it.
+    """
+    result = widened(x).astype(np.float64) if mode != "nearest" else x
+    for axis, size in enumerate(sizes):
+        extent, count = x.shape[axis], int(size)  # type: ignore[arg-type]
+        scale = scales[axis] if scales else None
+        ends = (roi[axis], roi[x.ndim + axis]) if roi else (0.0, 1.0)
+        if keeps_axis(extent, count, scale, ends, coordinate_transformation):
+            continue
+        if extent == 0 and count:
+            raise ModelError("resize: an empty dimension cannot grow")
+        width = count if scale is None else scale * extent
+        ratio = count / max(extent, 1) if scale is None else scale
+        places = _coordinates(coordinate_transformation, count, extent, ratio, width, ends)
+        weights, first = _weights(
+            mode, places, ratio, nearest_mode, cubic_coeff_a, antialias
+        )
+        taps = first[:, None] + np.arange(weights.shape[1])
+        if exclude_outside:
+            weights = np.where((taps >= 0) & (taps < extent), weights, 0)
+            total = weights.sum(axis=1, keepdims=True)
+            weights = weights / np.where(total == 0, 1, total)
+        taken = np.take(result, np.clip(taps, 0, max(extent - 1, 0)), axis=axis)
+        if mode == "nearest":
+            result = taken.squeeze(axis + 1)
+        else:
+            spread = weights.reshape(*weights.shape, *(1,) * (x.ndim - axis - 1))
+            result = (taken * spread).sum(axis=axis + 1)
+        if coordinate_transformation == "tf_crop_and_resize":
+            outside = ((places < 0) | (places > extent - 1)).reshape(-1, *(1,) * (x.ndim - axis - 1))
+            result = np.where(outside, np.asarray(extrapolation_value, result.dtype), result)
+    return np.asarray(result).astype(x.dtype)
+
+
+def keeps_axis(
+    extent: Extent,
+    count: Extent,
+    scale: float | None,
+    ends: tuple[float, float],
+    coordinate_transformation: str,
+) -> bool:
+    """True where a dimension is neither resized nor cropped."""
+    cropped = coordinate_transformation == "tf_crop_and_resize" and ends != (0.0, 1.0)
+    return extent == count and (scale is None or math.isclose(scale, 1.0)) and not cropped
+
+
+def _coordinates(
+    mode: str, count: int, extent: int, scale: float, width: float, ends: tuple[float, float]
+) -> Array:
+    """Where each output element lies in the input; ``width`` is scale times extent."""
+    y = np.arange(count, dtype=np.float64)
+    if mode == "align_corners":
+        return np.zeros(count) if width == 1 else y * (extent - 1) / (width - 1)
+    if mode == "asymmetric":
+        return y / scale
+    if mode == "tf_half_pixel_for_nn":
+        return (y + 0.5) / scale
+    if mode == "tf_crop_and_resize":
+        start, end = ends
+        if width == 1:
+            return np.full(count, 0.5 * (start + end) * (extent - 1))
+        return start * (extent - 1) + y * (end - start) * (extent - 1) / (width - 1)
+    if mode == "pytorch_half_pixel" and width == 1:
+        return np.zeros(count)
+    half_pixel = (y + 0.5) / scale - 0.5
+    if mode == "half_pixel_symmetric":
+        return extent / 2 * (1 - count / width) + half_pixel
+    return half_pixel
+
+
+def _weights(
+    mode: str, places: Array, scale: float, nearest_mode: str, a: float, antialias: bool
+) -> tuple[Array, Array]:
+    """Weights of each output's taps, and the place of the first one."""
+    base = np.ceil(places).astype(np.int64) - 1  # left of the place, also of a whole one
+    ratio = places - base
+    if mode == "nearest":
+        right = {
+            "round_prefer_floor": ratio > 0.5,
+            "round_prefer_ceil": ratio >= 0.5,
+            "floor": ratio == 1.0,
+            "ceil": ratio > 0.0,
+        }[nearest_mode]
+        return np.ones((len(places), 1)), base + right
+    shrink = min(scale, 1.0) if antialias else 1.0
+    radius = 1 if mode == "linear" else 2
+    start = math.floor(-radius / shrink) + 1
+    distance = np.abs((np.arange(start, 2 - start) - ratio[:, None]) * shrink)
+    if mode == "linear":
+        weights = np.clip(1 - distance, 0, 1)
+    else:
+        near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
+        far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
+        weights = np.where(distance <= 1, near, np.where(distance < 2, far, 0))
+    if antialias:
+        weights = weights / weights.sum(axis=1, keepdims=True)
+    return weights, base + start
+
+
+@resize.infer
+def _(
+    x: TensorType,
+    *,
+    sizes: Sequence[Extent],
+    scales: Sequence[float],
+    roi: Sequence[float],
+    mode: str,
+    coordinate_transformation: str,
+    nearest_mode: str,
+    cubic_coeff_a: float,
+    exclude_outside: bool,
+    extrapolation_value: float,
+    antialias: bool,
+) -> TensorType:
+    for name, value, known in (
+        ("mode", mode, MODES),
+        ("coordinate_transformation", coordinate_transformation, COORDINATES),
+        ("nearest_mode", nearest_mode, NEAREST_MODES),
+    ):
+        if value not in known:
+            raise ModelError(f"resize: {name} {value!r} is none of {', '.join(known)}")
+    if len(sizes) != x.rank or len(scales) not in (0, x.rank) or len(roi) not in (0, 2 * x.rank):
+        raise ModelError(f"resize: sizes {tuple(sizes)}, scales {tuple(scales)}, roi {tuple(roi)} for {x}")
+    if not all(math.isfinite(scale) and scale > 0 for scale in scales):
+        raise ModelError(f"resize: scales {tuple(scales)} must be positive numbers")
+    if not all(math.isfinite(number) for number in (*roi, cubic_coeff_a)):
+        raise ModelError("resize: roi and cubic_coeff_a must be finite numbers")
+    if coordinate_transformation == "tf_crop_and_resize" and not roi:
+        raise ModelError("resize: tf_crop_and_resize needs a roi")
+    if mode != "nearest" and not is_float(x.dtype):
+        raise ModelError(f"resize: {mode} interpolation takes floating-point tensors, not {x.dtype}")
+    if mode == "nearest" and antialias:
+        raise ModelError("resize: antialias needs linear or cubic interpolation")
+    for extent, size in zip(x.shape, sizes, strict=True):
+        if extent == 0 and size != 0:
+            raise ModelError(f"resize: {x} cannot become {tuple(sizes)}")
+    return x.with_shape(sizes)
+
+
+@resize.cost
+def _(x: TensorType, *, sizes: Sequence[Extent], mode: str, **others: object) -> Cost:
+    out = x.with_shape(sizes)
+    taps = {"nearest": 0, "linear": 2, "cubic": 4}[mode]
+    moved = sum(extent != size for extent, size in zip(x.shape, sizes, strict=True))
+    return Cost(2 * taps * moved * out.size, x.nbytes + out.nbytes)
+
+
+# --- for format readers ----------------------------------------------------------------------
+
+
+def scaled_extent(extent: Extent, scale: float) -> Extent:
+    """``floor(extent * scale)``, the output extent that ONNX derives from a scale.
+
+    For a symbolic extent the scale must be a simple fraction, else UnsupportedError.
+    """
+    if isinstance(extent, int):
+        return math.floor(extent * scale)
+    fraction = Fraction(scale).limit_denominator(1024)
+    if abs(float(fraction) - scale) > 1e-6 * scale:
+        raise UnsupportedError(f"resize: the symbolic extent {extent} times {scale}")
+    return floor_divide(extent * fraction.numerator, fraction.denominator)
+
+
+def resolve_sizes(
+    shape: Sequence[Extent], sizes: Sequence[Extent], axes: Sequence[int], policy: str
+) -> tuple[tuple[Extent, ...], tuple[float, ...]]:
+    """``(sizes, scales)`` of all dimensions for ONNX's ``sizes``, ``axes`` and aspect policy.
+
+    ``axes`` empty means all. Policies: "stretch", "not_larger" (all scales become the smallest),
+    "not_smaller" (the largest), for which the extents must be numbers. Scales are empty where
+    they are sizes by extents. Raises ModelError when things do not fit.
+    """
+    rank = len(shape)
+    chosen = [axis % rank if -rank <= axis < rank else rank for axis in axes] or [*range(rank)]
+    if len(sizes) != len(chosen) or rank in chosen or len(set(chosen)) != len(chosen):
+        raise ModelError(f"resize: sizes {tuple(sizes)} for the axes {tuple(axes)} of {tuple(shape)}")
+    result = list(shape)
+    for axis, size in zip(chosen, sizes, strict=True):
+        result[axis] = size
+    if policy == "stretch":
+        return tuple(result), ()
+    if policy not in ("not_larger", "not_smaller"):
+        raise ModelError(f"resize: keep_aspect_ratio_policy {policy!r} is not known")
+    ratios = []
+    for axis in chosen:
+        extent, size = shape[axis], result[axis]
+        if isinstance(extent, Dim) or isinstance(size, Dim):
+            raise UnsupportedError(f"resize: {policy} with symbolic extents {tuple(shape)}")
+        ratios.append(size / extent if extent else 1.0)
+    scale = min(ratios) if policy == "not_larger" else max(ratios)
+    scales = [1.0] * rank
+    for axis in chosen:
+        scales[axis] = scale
+        result[axis] = math.floor(scale * shape[axis] + 0.5)  # type: ignore[operator]
+    return tuple(result), tuple(scales)
+
+
+_IMAGE = tensor((1, 2, 4, 5))
+resize.samples = [
+    *(
+        sample(_IMAGE, sizes=(1, 2, 7, 3), mode=mode, coordinate_transformation=coordinates)
+        for mode in MODES
+        for coordinates in COORDINATES[:6]
+    ),
+    *(
+        sample(_IMAGE, sizes=(1, 2, 7, 9), nearest_mode=rule, coordinate_transformation="asymmetric")
+        for rule in NEAREST_MODES
+    ),
+    sample(_IMAGE, sizes=(1, 2, 8, 10), scales=(1.0, 1.0, 2.0, 2.0)),
+    sample(_IMAGE, sizes=(1, 2, 2, 3), scales=(1.0, 1.0, 0.6, 0.6), mode="linear"),
+    sample(
+        _IMAGE,
+        sizes=(1, 2, 2, 3),
+        scales=(1.0, 1.0, 0.6, 0.6),
+        mode="cubic",
+        coordinate_transformation="half_pixel_symmetric",
+        exclude_outside=True,
+        cubic_coeff_a=-0.5,
+    ),
+    sample(_IMAGE, sizes=(1, 2, 2, 2), mode="linear", antialias=True),
+    sample(_IMAGE, sizes=(1, 2, 3, 9), mode="cubic", antialias=True, exclude_outside=True),
+    *(
+        sample(
+            _IMAGE,
+            sizes=(1, 2, 3, 6),
+            roi=(0.0, 0.0, 0.4, -0.2, 1.0, 1.0, 0.9, 1.3),
+            mode=mode,
+            coordinate_transformation="tf_crop_and_resize",
+            extrapolation_value=7.5,
+        )
+        for mode in MODES
+    ),
+    sample(_IMAGE, sizes=(1, 2, 1, 1), mode="linear", coordinate_transformation="align_corners"),
+    sample(tensor((2, 4, 5, 3)), sizes=(2, 8, 2, 3), mode="linear"),
+    sample(tensor((3, 2, 3, 4)), sizes=(2, 5, 4, 3), mode="cubic"),
+    sample(tensor((4,)), sizes=(9,), mode="linear"),
+    sample(_IMAGE, sizes=(1, 2, 4, 5), mode="linear"),
+    sample(_IMAGE, sizes=(1, 2, 0, 5)),
+    sample(tensor((0, 2, 3)), sizes=(0, 2, 6), mode="linear"),
+    sample(tensor((1, 1, 4), "uint8", 0, 255), sizes=(1, 1, 7)),
+    sample(tensor((1, 1, 4), "int64", -9, 9), sizes=(2, 1, 7)),
+    sample(tensor((1, 1, 4), "bool"), sizes=(1, 1, 7)),
+    sample(tensor((1, 3, 4), "float64"), sizes=(1, 3, 7), mode="cubic"),
+    sample(tensor((1, 3, 4), "float16"), sizes=(1, 5, 7), mode="linear"),
+    sample(tensor((1, 3, 4), "bfloat16"), sizes=(1, 5, 7), mode="linear"),
+    sample(tensor((1, 3, 4), "float16"), sizes=(1, 5, 7)),
+]

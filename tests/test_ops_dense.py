@@ -1,0 +1,351 @@
+"""Matrix products, convolutions, pools, normalisations, recurrent layers, einsum and resize.
+
+Their NumPy references are the oracle of all other tests, so they are compared here with ONNX
+Runtime on random shapes and with the outputs that ONNX itself gives for its operators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import helper
+
+from opweave.ir import Op
+from opweave.ops import (
+    convolution,
+    convolution_transpose,
+    einsum,
+    matmul,
+    normalization,
+    pool,
+    recurrent,
+    resize,
+    softmax,
+)
+from opweave.ops.samples import tensor
+from opweave.ops.spatial import resolve_auto_pad
+
+Array = np.ndarray[Any, Any]
+QUICK = settings(max_examples=25, deadline=None)
+
+
+def runtime(
+    name: str,
+    inputs: Sequence[Array | None],
+    attributes: Mapping[str, Any],
+    outputs: int = 1,
+    opset: int = 21,
+) -> list[Array]:
+    """What ONNX Runtime computes for one node."""
+    names = ["" if array is None else f"x{number}" for number, array in enumerate(inputs)]
+    results = [f"y{number}" for number in range(outputs)]
+    node = helper.make_node(name, names, results, **attributes)
+    graph = helper.make_graph(
+        [node],
+        "one",
+        [
+            helper.make_tensor_value_info(
+                text, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape
+            )
+            for text, array in zip(names, inputs, strict=True)
+            if array is not None
+        ],
+        [helper.make_empty_tensor_value_info(text) for text in results],
+    )
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10
+    )
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(
+        onnx.shape_inference.infer_shapes(model).SerializeToString(),
+        options,
+        providers=["CPUExecutionProvider"],
+    )
+    feed = {text: a for text, a in zip(names, inputs, strict=True) if a is not None}
+    return list(session.run(None, feed))
+
+
+def compare(op: Op, inputs: Sequence[Array | None], wanted: Sequence[Array], **attributes: Any) -> None:
+    """The reference gives what ONNX Runtime gave."""
+    with np.errstate(all="ignore"):
+        found = op.reference(*inputs, **attributes)
+    results = list(found) if isinstance(found, tuple) else [found]
+    for got, want in zip(results, wanted, strict=True):
+        assert got.dtype == want.dtype
+        np.testing.assert_allclose(got, want, rtol=2e-4, atol=2e-4)
+
+
+@st.composite
+def windows(draw: st.DrawFn) -> dict[str, Any]:
+    """Attributes of a sliding window and extents that it fits into."""
+    rank = draw(st.integers(1, 3))
+
+    def entries(low: int, high: int) -> tuple[int, ...]:
+        return tuple(draw(st.integers(low, high)) for _ in range(rank))
+
+    kernel, strides, dilations = entries(1, 3), entries(1, 3), entries(1, 2)
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+    begin = tuple(draw(st.integers(0, k - 1)) for k in kernel)
+    end = tuple(draw(st.integers(0, k - 1)) for k in kernel)
+    spatial = tuple(span + extra for span, extra in zip(reach, entries(0, 5), strict=True))
+    return {
+        "kernel": kernel,
+        "strides": strides,
+        "dilations": dilations,
+        "pads_begin": begin,
+        "pads_end": end,
+        "spatial": spatial,
+    }
+
+
+def onnx_window(window: Mapping[str, Any]) -> dict[str, Any]:
+    """The window as ONNX attributes."""
+    return {
+        "kernel_shape": window["kernel"],
+        "strides": window["strides"],
+        "dilations": window["dilations"],
+        "pads": (*window["pads_begin"], *window["pads_end"]),
+    }
+
+
+def our_window(window: Mapping[str, Any], *without: str) -> dict[str, Any]:
+    """The window as attributes of our operators."""
+    return {name: value for name, value in window.items() if name not in ("spatial", *without)}
+
+
+@given(windows(), st.sampled_from([(1, 2, 3), (2, 1, 1), (3, 1, 2)]), st.booleans())
+@QUICK
+def test_convolution(window: dict[str, Any], channels: tuple[int, int, int], biased: bool) -> None:
+    groups, per_group, maps = channels
+    x = tensor((2, groups * per_group, *window["spatial"]))
+    w = tensor((groups * maps, per_group, *window["kernel"]))
+    inputs = [x, w, *([tensor((groups * maps,))] if biased else [])]
+    wanted = runtime("Conv", inputs, {**onnx_window(window), "group": groups})
+    compare(convolution.convolution, inputs, wanted, **our_window(window, "kernel"), groups=groups)
+
+
+@given(windows(), st.sampled_from([(1, 2, 3), (2, 1, 1), (3, 2, 1)]))
+@QUICK
+def test_convolution_transpose(window: dict[str, Any], channels: tuple[int, int, int]) -> None:
+    groups, per_group, maps = channels
+    x = tensor((1, groups * per_group, *window["spatial"]))
+    inputs = [x, tensor((groups * per_group, maps, *window["kernel"])), tensor((groups * maps,))]
+    extra = tuple(stride - 1 for stride in window["strides"])
+    attributes = {**onnx_window(window), "group": groups, "output_padding": extra}
+    compare(
+        convolution_transpose.convolution_transpose,
+        inputs,
+        runtime("ConvTranspose", inputs, attributes),
+        **our_window(window, "kernel"),
+        output_padding=extra,
+        groups=groups,
+    )
+
+
+@pytest.mark.parametrize("auto_pad", ["SAME_UPPER", "SAME_LOWER", "VALID"])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_automatic_padding(auto_pad: str, stride: int) -> None:
+    x, w = tensor((1, 2, 9, 10)), tensor((3, 2, 3, 4))
+    strides, dilations = (stride, stride), (1, 1)
+    attributes = {"auto_pad": auto_pad, "strides": strides, "dilations": dilations}
+    begin, end = resolve_auto_pad(auto_pad, (9, 10), (3, 4), strides, dilations)
+    compare(
+        convolution.convolution,
+        [x, w],
+        runtime("Conv", [x, w], attributes),
+        strides=strides,
+        dilations=dilations,
+        pads_begin=begin,
+        pads_end=end,
+    )
+
+
+@pytest.mark.parametrize("auto_pad", ["SAME_UPPER", "SAME_LOWER", "NOTSET"])
+@pytest.mark.parametrize("output_shape", [(), (11, 9), (12, 10)])
+def test_transposed_padding(auto_pad: str, output_shape: tuple[int, ...]) -> None:
+    x, w = tensor((1, 2, 5, 4)), tensor((2, 3, 4, 3))
+    attributes: dict[str, Any] = {"auto_pad": auto_pad, "strides": (2, 2)}
+    if output_shape:
+        attributes["output_shape"] = output_shape
+    begin, end = convolution_transpose.resolve_transposed_padding(
+        auto_pad, output_shape, (5, 4), (4, 3), (2, 2), (1, 1), ()
+    )
+    compare(
+        convolution_transpose.convolution_transpose,
+        [x, w],
+        runtime("ConvTranspose", [x, w], attributes, opset=17),
+        strides=(2, 2),
+        pads_begin=begin,
+        pads_end=end,
+    )
+
+
+@given(windows(), st.booleans())
+@QUICK
+def test_max_pool(window: dict[str, Any], ceil_mode: bool) -> None:
+    x = tensor((2, 3, *window["spatial"]))
+    attributes = {**onnx_window(window), "ceil_mode": int(ceil_mode)}
+    wanted = runtime("MaxPool", [x], attributes, opset=22)
+    compare(pool.max_pool, [x], wanted, **our_window(window), ceil_mode=ceil_mode)
+
+
+@given(windows(), st.booleans(), st.integers(0, 1))
+@QUICK
+def test_max_pool_with_indices(window: dict[str, Any], ceil_mode: bool, order: int) -> None:
+    x = tensor((2, 3, *window["spatial"]))
+    attributes = {**onnx_window(window), "ceil_mode": int(ceil_mode), "storage_order": order}
+    wanted = runtime("MaxPool", [x], attributes, outputs=2, opset=22)
+    compare(
+        pool.max_pool_with_indices,
+        [x],
+        wanted,
+        **our_window(window),
+        ceil_mode=ceil_mode,
+        storage_order=order,
+    )
+
+
+@given(windows(), st.booleans(), st.booleans())
+@QUICK
+def test_average_pool(window: dict[str, Any], ceil_mode: bool, include: bool) -> None:
+    x = tensor((2, 3, *window["spatial"]))
+    attributes = {
+        **onnx_window(window),
+        "ceil_mode": int(ceil_mode),
+        "count_include_pad": int(include),
+    }
+    wanted = runtime("AveragePool", [x], attributes, opset=22)
+    compare(
+        pool.average_pool,
+        [x],
+        wanted,
+        **our_window(window),
+        ceil_mode=ceil_mode,
+        count_include_pad=include,
+    )
+
+
+@given(windows(), st.booleans(), st.integers(1, 3))
+@QUICK
+def test_lp_pool(window: dict[str, Any], ceil_mode: bool, p: int) -> None:
+    x = tensor((2, 3, *window["spatial"]))
+    attributes = {**onnx_window(window), "ceil_mode": int(ceil_mode), "p": p}
+    wanted = runtime("LpPool", [x], attributes, opset=22)
+    compare(pool.lp_pool, [x], wanted, **our_window(window), ceil_mode=ceil_mode, p=p)
+
+
+LAYERS: list[tuple[str, Op, int, int]] = [
+    ("LSTM", recurrent.lstm, 4, 3),
+    ("GRU", recurrent.gru, 3, 2),
+    ("RNN", recurrent.rnn, 1, 2),
+]
+
+
+@pytest.mark.parametrize(("name", "op", "gates", "outputs"), LAYERS)
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+@pytest.mark.parametrize("variant", ["plain", "full", "clip"])
+def test_recurrent(
+    name: str, op: Op, gates: int, outputs: int, direction: str, variant: str
+) -> None:
+    directions = 2 if direction == "bidirectional" else 1
+    inputs: list[Array | None] = [
+        tensor((5, 3, 4)),
+        tensor((directions, gates * 6, 4)),
+        tensor((directions, gates * 6, 6), low=-1, high=1),
+    ]
+    attributes: dict[str, Any] = {"hidden_size": 6, "direction": direction}
+    if variant != "plain":
+        inputs += [
+            tensor((directions, 2 * gates * 6)),
+            np.array([5, 1, 3], np.int32),
+            tensor((directions, 3, 6)),
+        ]
+    if variant == "full" and name == "LSTM":
+        inputs += [tensor((directions, 3, 6), seed=1), tensor((directions, 18))]
+    if variant == "full" and name == "GRU":
+        attributes["linear_before_reset"] = 1
+    if variant == "clip":
+        attributes["clip"] = 0.4
+    wanted = runtime(name, inputs, attributes, outputs)
+    compare(op, inputs, wanted, **attributes)
+
+
+@pytest.mark.parametrize("function", list(recurrent.FUNCTIONS))
+def test_activations(function: str) -> None:
+    inputs = [tensor((5, 3, 4)), tensor((1, 6, 4)), tensor((1, 6, 6), low=-0.5, high=0.5)]
+    _, alpha, beta = recurrent.FUNCTIONS[function]
+    attributes: dict[str, Any] = {"hidden_size": 6, "activations": [function]}
+    if alpha is not None:
+        attributes["activation_alpha"] = [0.7]
+    if beta is not None:
+        attributes["activation_beta"] = [0.3]
+    compare(recurrent.rnn, inputs, runtime("RNN", inputs, attributes, 2), **attributes)
+
+
+@pytest.mark.parametrize(
+    ("equation", "shapes"),
+    [
+        ("ij,jk", [(3, 4), (4, 5)]),
+        ("...ij,...jk->...ik", [(2, 1, 3, 4), (5, 4, 2)]),
+        ("bqhd,bkhd->bhqk", [(2, 5, 3, 4), (2, 6, 3, 4)]),
+        ("ij,jk,kl->il", [(3, 4), (4, 5), (5, 2)]),
+        ("...ii->...i", [(2, 3, 3)]),
+        ("i,j->ji", [(4,), (3,)]),
+        ("ij->", [(4, 3)]),
+        ("ijk,ikl->lj", [(4, 3, 2), (4, 2, 5)]),
+    ],
+)
+def test_einsum(equation: str, shapes: list[tuple[int, ...]]) -> None:
+    inputs = [tensor(shape, seed=number) for number, shape in enumerate(shapes)]
+    wanted = runtime("Einsum", inputs, {"equation": equation})
+    compare(einsum.einsum, inputs, wanted, equation=equation)
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [((3, 4), (4, 5)), ((4,), (2, 4, 3)), ((2, 1, 3, 4), (5, 4, 2)), ((2, 3, 4), (4,)), ((4,), (4,))],
+)
+def test_matmul(left: tuple[int, ...], right: tuple[int, ...]) -> None:
+    inputs = [tensor(left), tensor(right)]
+    compare(matmul.matmul, inputs, runtime("MatMul", inputs, {}))
+
+
+def _vectors(number: int) -> list[Array]:
+    return [tensor((4,), low=0.2, seed=seed) for seed in range(number)]
+
+
+NORMALIZATIONS: list[tuple[str, Op, list[Array], dict[str, Any], dict[str, Any]]] = [
+    ("BatchNormalization", normalization.batch_normalization, [tensor((2, 4, 5)), *_vectors(4)], {"epsilon": 0.01}, {"epsilon": 0.01}),
+    ("LayerNormalization", normalization.layer_normalization, [tensor((2, 4, 5)), tensor((4, 5)), tensor((4, 5), seed=1)], {"axis": 1}, {"axis": 1}),
+    ("GroupNormalization", normalization.group_normalization, [tensor((2, 4, 5, 3)), *_vectors(2)], {"num_groups": 2}, {"groups": 2}),
+    ("InstanceNormalization", normalization.instance_normalization, [tensor((2, 4, 5, 3)), *_vectors(2)], {}, {}),
+    ("LRN", normalization.lrn, [tensor((2, 7, 5, 3))], {"size": 5, "alpha": 0.5, "beta": 0.6, "bias": 1.5}, {"size": 5, "alpha": 0.5, "beta": 0.6, "bias": 1.5}),
+    ("LpNormalization", normalization.lp_normalization, [tensor((2, 4, 5))], {"axis": 1, "p": 1}, {"axis": 1, "p": 1}),
+    ("LpNormalization", normalization.lp_normalization, [tensor((2, 4, 5))], {"axis": 2, "p": 2}, {"axis": 2, "p": 2}),
+    ("Softmax", softmax.softmax, [tensor((2, 4, 5))], {"axis": 1}, {"axis": 1}),
+    ("LogSoftmax", softmax.log_softmax, [tensor((2, 4, 5))], {"axis": 1}, {"axis": 1}),
+    ("Hardmax", softmax.hardmax, [tensor((2, 4, 5), low=-2, high=2).round()], {"axis": 1}, {"axis": 1}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "op", "inputs", "theirs", "ours"), NORMALIZATIONS, ids=[row[0] for row in NORMALIZATIONS]
+)
+def test_normalization(
+    name: str, op: Op, inputs: list[Array], theirs: dict[str, Any], ours: dict[str, Any]
+) -> None:
+    compare(op, inputs, runtime(name, inputs, theirs), **ours)
+
+
+def test_layer_normalization_statistics() -> None:
+    inputs = [tensor((2, 4, 5)), tensor((4, 5)), tensor((4, 5), seed=1)]
+    wanted = runtime("LayerNormalization", inputs, {"axis": 1}, 3, opset=17)
+    compare(normalization.layer_normalization_statistics, inputs, wanted, axis=1)
