@@ -43,12 +43,12 @@ def read_model(
     """As :func:`read`, with what the file says about itself."""
     proto, place = _parsed(source, limits)
     where = Path(folder) if folder is not None else place
+    if not proto.HasField("graph"):
+        raise FormatError("the ONNX file has no graph")
     if not OLDEST_IR <= proto.ir_version:
         raise UnsupportedError(
             f"the file has ONNX IR version {proto.ir_version}; opweave reads {OLDEST_IR} and later"
         )
-    if not proto.HasField("graph"):
-        raise FormatError("the ONNX file has no graph")
     functions: dict[tuple[str, str, str], Any] = {}
     for function in proto.functions:
         domain = "" if function.domain == "ai.onnx" else function.domain

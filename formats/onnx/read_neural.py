@@ -224,7 +224,7 @@ def _pool(
 def _max_pool(g: Context, x: Value, storage_order: int, attributes: dict[str, Any]) -> Any:
     if not g.wants(1):
         return g.add(ops.max_pool, x, **attributes)
-    attributes = {**attributes, "column_major": bool(storage_order)}
+    attributes = {**attributes, "storage_order": storage_order}
     return g.add_node(ops.max_pool_with_indices, (x,), attributes).outputs
 
 
@@ -329,3 +329,29 @@ def _global_lp_pool(g: Context, x: Value, *, p: int = 2) -> Value:
     powers = g.add(ops.pow, g.add(ops.abs, x), g.scalar_like(x, p))
     total = g.add(ops.reduce_sum, powers, axes=_spatial(g, x), keepdims=True)
     return g.add(ops.pow, total, g.scalar_like(x, 1.0 / p))
+
+
+@reads("MaxUnpool", since=(9, 11, 22))
+def _max_unpool(
+    g: Context,
+    x: Value,
+    places: Value,
+    output_shape: Value | None = None,
+    *,
+    kernel_shape: tuple[int, ...],
+    pads: tuple[int, ...] | None = None,
+    strides: tuple[int, ...] | None = None,
+) -> Value:
+    spatial = g.shape(x)[2:]
+    steps, _, before, after = window(g, spatial, kernel_shape, strides, None, pads, "NOTSET")
+    # The indices count in the tensor that the attributes give.
+    own: list[Extent] = [
+        (extent - 1) * step + size - first - last
+        for extent, step, size, first, last in zip(
+            spatial, steps, kernel_shape, before, after, strict=True
+        )
+    ]
+    wanted = own
+    if output_shape is not None:
+        wanted = list(g.extents(output_shape, "MaxUnpool's output_shape"))[2:]
+    return g.add(ops.max_unpool, x, places, spatial=tuple(wanted))

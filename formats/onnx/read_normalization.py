@@ -112,6 +112,12 @@ def _instance_norm(
     return g.add(ops.instance_normalization, x, scale, bias, epsilon=epsilon)
 
 
+def _fitted(g: Context, x: Value, value: Value, axis: int) -> Value:
+    """A scale or bias, which may broadcast, with the shape of the normalized dimensions."""
+    shape = g.shape(x)[axis:]
+    return value if g.shape(value) == shape else g.add(ops.expand, value, shape=shape)
+
+
 @reads("LayerNormalization", since=17)
 def _layer_norm(
     g: Context,
@@ -124,17 +130,14 @@ def _layer_norm(
     stash_type: int = 1,
 ) -> list[Any]:
     axis = g.axis(x, axis)
-    y = g.add(ops.layer_normalization, x, scale, bias, axis=axis, epsilon=epsilon)
+    scale = _fitted(g, x, scale, axis)
+    bias = None if bias is None else _fitted(g, x, bias, axis)
     if not (g.wants(1) or g.wants(2)):
-        return [y]
-    axes = tuple(range(axis, g.rank(x)))
-    wide = g.cast(x, "float32") if g.dtype(x) != "float64" else x
-    mean = g.add(ops.reduce_mean, wide, axes=axes, keepdims=True)
-    deviation = g.add(ops.sub, wide, mean)
-    squares = g.add(ops.mul, deviation, deviation)
-    variance = g.add(ops.reduce_mean, squares, axes=axes, keepdims=True)
-    shifted = g.add(ops.add, variance, g.scalar_like(variance, epsilon))
-    return [y, mean, g.add(ops.reciprocal, g.add(ops.sqrt, shifted))]
+        return [g.add(ops.layer_normalization, x, scale, bias, axis=axis, epsilon=epsilon)]
+    attributes = {"axis": axis, "epsilon": epsilon}
+    return list(
+        g.add_node(ops.layer_normalization_statistics, (x, scale, bias), attributes).outputs
+    )
 
 
 @reads("RMSNormalization", since=23)
@@ -147,8 +150,9 @@ def _rms_norm(
     epsilon: float = 1e-5,
     stash_type: int = 1,
 ) -> Value:
-    scale = g.cast(scale, g.dtype(x))
-    return g.add(ops.rms_normalization, x, scale, axis=g.axis(x, axis), epsilon=epsilon)
+    axis = g.axis(x, axis)
+    scale = _fitted(g, x, g.cast(scale, g.dtype(x)), axis)
+    return g.add(ops.rms_normalization, x, scale, axis=axis, epsilon=epsilon)
 
 
 @reads("GroupNormalization", since=18)

@@ -1,0 +1,288 @@
+"""Writers of elementwise operators, reductions and indexing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...ir import Node, UnsupportedError
+from ...ir.data_type import is_float
+from .element_types import NUMBERS
+from .writer import Writer, writes
+
+_PLAIN = {
+    "abs": "Abs",
+    "neg": "Neg",
+    "sqrt": "Sqrt",
+    "exp": "Exp",
+    "log": "Log",
+    "sin": "Sin",
+    "cos": "Cos",
+    "tan": "Tan",
+    "asin": "Asin",
+    "acos": "Acos",
+    "atan": "Atan",
+    "sinh": "Sinh",
+    "cosh": "Cosh",
+    "asinh": "Asinh",
+    "acosh": "Acosh",
+    "atanh": "Atanh",
+    "tanh": "Tanh",
+    "erf": "Erf",
+    "floor": "Floor",
+    "ceil": "Ceil",
+    "round": "Round",
+    "sign": "Sign",
+    "reciprocal": "Reciprocal",
+    "relu": "Relu",
+    "sigmoid": "Sigmoid",
+    "hard_swish": "HardSwish",
+    "softplus": "Softplus",
+    "softsign": "Softsign",
+    "mish": "Mish",
+    "is_nan": "IsNaN",
+    "logical_not": "Not",
+    "bitwise_not": "BitwiseNot",
+    "add": "Add",
+    "sub": "Sub",
+    "mul": "Mul",
+    "div": "Div",
+    "pow": "Pow",
+    "equal": "Equal",
+    "greater": "Greater",
+    "less": "Less",
+    "greater_equal": "GreaterOrEqual",
+    "less_equal": "LessOrEqual",
+    "logical_and": "And",
+    "logical_or": "Or",
+    "logical_xor": "Xor",
+    "bitwise_and": "BitwiseAnd",
+    "bitwise_or": "BitwiseOr",
+    "bitwise_xor": "BitwiseXor",
+    "minimum": "Min",
+    "maximum": "Max",
+    "where": "Where",
+    "prelu": "PRelu",
+    "identity": "Identity",
+    "shift_left": "BitShift",
+    "shift_right": "BitShift",
+}
+
+# Attributes that have the same names and values in ONNX.
+_SAME_ATTRIBUTES = {
+    "leaky_relu": "LeakyRelu",
+    "elu": "Elu",
+    "celu": "Celu",
+    "selu": "Selu",
+    "hard_sigmoid": "HardSigmoid",
+    "thresholded_relu": "ThresholdedRelu",
+    "gelu": "Gelu",
+}
+
+
+@writes(*_PLAIN)
+def _plain(w: Writer, node: Node, *inputs: str) -> str:
+    direction = {"shift_left": "LEFT", "shift_right": "RIGHT"}.get(node.op.name)
+    return w.add(_PLAIN[node.op.name], *inputs, direction=direction)
+
+
+@writes(*_SAME_ATTRIBUTES)
+def _same_attributes(w: Writer, node: Node, x: str) -> str:
+    return w.add(_SAME_ATTRIBUTES[node.op.name], x, **node.attrs)
+
+
+@writes("not_equal")
+def _not_equal(w: Writer, node: Node, x: str, y: str) -> str:
+    return w.add("Not", w.add("Equal", x, y))
+
+
+@writes("floor_divide")
+def _floor_divide(w: Writer, node: Node, x: str, y: str) -> str:
+    if is_float(node.types[0].dtype):
+        return w.add("Floor", w.add("Div", x, y))
+    return w.add("Div", w.add("Sub", x, w.add("Mod", x, y)), y)
+
+
+@writes("mod")
+def _mod(w: Writer, node: Node, x: str, y: str) -> str:
+    return w.add("Mod", x, y, fmod=int(node.attrs["fmod"]))
+
+
+@writes("is_inf")
+def _is_inf(w: Writer, node: Node, x: str) -> str:
+    return w.add("IsInf", x, **{name: int(value) for name, value in node.attrs.items()})
+
+
+@writes("shrink")
+def _shrink(w: Writer, node: Node, x: str) -> str:
+    return w.add("Shrink", x, bias=node.attrs["bias"], lambd=node.attrs["lambd"])
+
+
+@writes("swish")
+def _swish(w: Writer, node: Node, x: str) -> str:
+    alpha = node.attrs["alpha"]
+    scaled = x if alpha == 1.0 else w.add("Mul", x, w.scalar_like(node.inputs[0], alpha))
+    return w.add("Mul", x, w.add("Sigmoid", scaled))
+
+
+@writes("clip")
+def _clip(w: Writer, node: Node, x: str) -> str:
+    bounds = [
+        None if node.attrs[name] is None else w.scalar_like(node.inputs[0], node.attrs[name])
+        for name in ("low", "high")
+    ]
+    return w.add("Clip", x, *bounds)
+
+
+@writes("cast")
+def _cast(w: Writer, node: Node, x: str) -> str:
+    return w.cast(x, node.attrs["to"])
+
+
+# --- reductions ----------------------------------------------------------------------------
+
+_REDUCTIONS = {
+    "reduce_sum": "ReduceSum",
+    "reduce_mean": "ReduceMean",
+    "reduce_max": "ReduceMax",
+    "reduce_min": "ReduceMin",
+    "reduce_prod": "ReduceProd",
+    "reduce_l1": "ReduceL1",
+    "reduce_l2": "ReduceL2",
+    "reduce_log_sum": "ReduceLogSum",
+    "reduce_log_sum_exp": "ReduceLogSumExp",
+    "reduce_sum_square": "ReduceSumSquare",
+}
+
+
+@writes(*_REDUCTIONS)
+def _reduction(w: Writer, node: Node, x: str) -> str:
+    axes = tuple(node.attrs["axes"])
+    keep = int(node.attrs["keepdims"])
+    if not axes and w.type(node.inputs[0]).rank:
+        # Nothing is summed, but the function is applied: reduce an axis of extent 1.
+        rank = w.type(node.inputs[0]).rank
+        x = w.add("Unsqueeze", x, w.integers([rank]))
+        return w.add(_REDUCTIONS[node.op.name], x, w.integers([rank]), keepdims=0)
+    return w.add(_REDUCTIONS[node.op.name], x, w.integers(axes) if axes else None, keepdims=keep)
+
+
+@writes("arg_max", "arg_min")
+def _arg(w: Writer, node: Node, x: str) -> str:
+    name = "ArgMax" if node.op.name == "arg_max" else "ArgMin"
+    return w.add(name, x, **{key: int(value) for key, value in node.attrs.items()})
+
+
+@writes("cum_sum")
+def _cum_sum(w: Writer, node: Node, x: str) -> str:
+    axis = w.constant(np.array(node.attrs["axis"], np.int64))
+    return w.add(
+        "CumSum",
+        x,
+        axis,
+        exclusive=int(node.attrs["exclusive"]),
+        reverse=int(node.attrs["reverse"]),
+    )
+
+
+@writes("top_k")
+def _top_k(w: Writer, node: Node, x: str) -> list[str]:
+    return w.add_many(
+        "TopK",
+        (x, w.extents([node.attrs["k"]])),
+        2,
+        axis=node.attrs["axis"],
+        largest=int(node.attrs["largest"]),
+        sorted=int(node.attrs["sorted"]),
+    )
+
+
+# --- indexing ------------------------------------------------------------------------------
+
+
+@writes("gather")
+def _gather(w: Writer, node: Node, x: str, indices: str) -> str:
+    return w.add("Gather", x, indices, axis=node.attrs["axis"])
+
+
+@writes("gather_elements")
+def _gather_elements(w: Writer, node: Node, x: str, indices: str) -> str:
+    return w.add("GatherElements", x, indices, axis=node.attrs["axis"])
+
+
+@writes("gather_nd")
+def _gather_nd(w: Writer, node: Node, x: str, indices: str) -> str:
+    indices = w.cast(indices, "int64")
+    return w.add("GatherND", x, indices, batch_dims=node.attrs["batch_dims"])
+
+
+@writes("scatter_elements")
+def _scatter_elements(w: Writer, node: Node, x: str, indices: str, updates: str) -> str:
+    return w.add(
+        "ScatterElements",
+        x,
+        indices,
+        updates,
+        axis=node.attrs["axis"],
+        reduction=node.attrs["reduction"],
+    )
+
+
+@writes("scatter_nd")
+def _scatter_nd(w: Writer, node: Node, x: str, indices: str, updates: str) -> str:
+    indices = w.cast(indices, "int64")
+    return w.add("ScatterND", x, indices, updates, reduction=node.attrs["reduction"])
+
+
+@writes("one_hot")
+def _one_hot(w: Writer, node: Node, indices: str, values: str) -> str:
+    depth = w.extents([node.attrs["depth"]])
+    return w.add("OneHot", w.cast(indices, "int64"), depth, values, axis=node.attrs["axis"])
+
+
+@writes("nonzero")
+def _nonzero(w: Writer, node: Node, x: str) -> list[str]:
+    """The indices, filled with zeros up to the number of elements, and how many there are."""
+    found = w.add("NonZero", x)
+    count = w.add("Shape", found, start=1, end=2)
+    room = w.add("Sub", w.extents([node.types[0].shape[1]]), count)
+    zeros = w.integers([0, 0, 0])
+    return [w.add("Pad", found, w.add("Concat", zeros, room, axis=0)), count]
+
+
+@writes("compress")
+def _compress(w: Writer, node: Node, x: str, condition: str) -> list[str]:
+    axis = int(node.attrs["axis"])
+    kept = w.add("Compress", x, condition, axis=axis)
+    rank = node.types[0].rank
+    count = w.add("Shape", kept, start=axis, end=axis + 1)
+    room = w.add("Sub", w.extents([node.types[0].shape[axis]]), count)
+    pads: list[Any] = [w.integers([0])] * (2 * rank)
+    pads[rank + axis] = room
+    return [w.add("Pad", kept, w.add("Concat", *pads, axis=0)), count]
+
+
+@writes("range")
+def _range(w: Writer, node: Node, start: str, delta: str) -> str:
+    """Whole steps first, then scaled, so that the number of elements is exact."""
+    dtype = node.types[0].dtype
+    zero, one = w.constant(np.array(0, np.int64)), w.constant(np.array(1, np.int64))
+    count = w.add("Reshape", w.extents([node.attrs["size"]]), w.integers([]))
+    steps = w.cast(w.add("Range", zero, count, one), dtype)
+    return w.add("Add", w.add("Mul", steps, delta), start)
+
+
+@writes("extents")
+def _extents(w: Writer, node: Node) -> str:
+    return w.extents(node.attrs["values"])
+
+
+@writes("eye_like")
+def _eye_like(w: Writer, node: Node, x: str) -> str:
+    return w.add("EyeLike", x, dtype=NUMBERS[node.types[0].dtype], k=node.attrs["k"])
+
+
+@writes("cum_prod")
+def _cum_prod(w: Writer, node: Node, x: str) -> str:
+    raise UnsupportedError("CumProd came into ONNX with opset 26")

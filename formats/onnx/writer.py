@@ -1,0 +1,256 @@
+"""Graph -> ONNX nodes: names, constants, symbolic extents, and the registry of writers."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...ir import Array, Dim, Extent, Graph, ModelError, Node, TensorType, UnsupportedError, Value
+from ...ir import dim as dims
+from .element_types import NUMBERS
+
+# A writer takes the writing scope, the node and its operands' names (None: left out), and
+# returns the name of its result, or one for each output.
+NodeWriter = Callable[..., Any]
+
+_WRITERS: dict[str, NodeWriter] = {}
+_MODULES = ("basic", "movement", "neural", "control")
+
+# Extents that stand for "to the end" in Slice.
+_FAR = 2**62
+
+
+def writes(*names: str) -> Callable[[NodeWriter], NodeWriter]:
+    """Decorator: the function writes the operators with these opweave names."""
+
+    def register(function: NodeWriter) -> NodeWriter:
+        for name in names:
+            if name in _WRITERS:
+                raise ModelError(f"there already is an ONNX writer for {name}")
+            _WRITERS[name] = function
+        return function
+
+    return register
+
+
+@functools.cache
+def load_writers() -> None:
+    """Import the modules that register the writers."""
+    for module in _MODULES:
+        importlib.import_module(f".write_{module}", __package__)
+
+
+def find_writer(name: str) -> NodeWriter | None:
+    """The writer of an operator, or None."""
+    load_writers()
+    return _WRITERS.get(name)
+
+
+class Writer:
+    """Writes one Graph (or one body of control flow) as ONNX nodes."""
+
+    def __init__(self, graph: Graph, opset: int, parent: Writer | None = None) -> None:
+        self.graph = graph
+        self.opset = opset
+        self.parent = parent
+        self.nodes: list[Any] = []
+        self.initializers: list[tuple[str, Value | Array]] = []
+        self.names: dict[Value, str] = {}
+        self.taken: set[str] = set() if parent is None else parent.taken
+        self.items: list[str] = [] if parent is None else parent.items
+        self._extents: dict[Extent, str] = {}
+        self._symbols: dict[str, str] = {}
+        self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+
+    # --- names ---------------------------------------------------------------------------
+
+    def fresh(self, stem: str) -> str:
+        """A name that is not in use."""
+        name, number = stem, 1
+        while name in self.taken:
+            number += 1
+            name = f"{stem}_{number}"
+        self.taken.add(name)
+        return name
+
+    def name(self, value: Value | None) -> str:
+        """The ONNX name of a value; empty for one left out."""
+        return "" if value is None else self.names[value]
+
+    def type(self, value: Value | None) -> TensorType:
+        """The type of a value that is there."""
+        if value is None:
+            raise ModelError("an operand is missing")
+        return self.graph.type(value)
+
+    # --- nodes ---------------------------------------------------------------------------
+
+    def add(self, op_type: str, *inputs: str | None, **attributes: Any) -> str:
+        """Add a node with one output; returns the output's name."""
+        return self.add_many(op_type, inputs, 1, **attributes)[0]
+
+    def add_many(
+        self, op_type: str, inputs: Sequence[str | None], outputs: int, **attributes: Any
+    ) -> list[str]:
+        """Add a node; attributes that are None are left out."""
+        from onnx import helper
+
+        given = ["" if name is None else name for name in inputs]
+        while given and not given[-1]:
+            given.pop()
+        names = [self.fresh(f"{op_type.lower()}_{len(self.taken)}") for _ in range(outputs)]
+        kept = {key: value for key, value in attributes.items() if value is not None}
+        self.nodes.append(helper.make_node(op_type, given, names, **kept))
+        return names
+
+    def constant(self, array: Any, dtype: str | None = None) -> str:
+        """An initializer; equal ones are shared."""
+        held = np.asarray(array)
+        if dtype is not None:
+            held = held.astype(TensorType(dtype).numpy)
+        key = (held.dtype.name, held.shape, held.tobytes())
+        if key not in self._constants:
+            name = self.fresh(f"constant_{len(self.taken)}")
+            self.initializers.append((name, held))
+            self._constants[key] = name
+        return self._constants[key]
+
+    def scalar_like(self, value: Value | None, number: float) -> str:
+        """A 0-d constant of a value's element type."""
+        return self.constant(np.array(number), self.type(value).dtype)
+
+    def integers(self, numbers: Sequence[int]) -> str:
+        """A 1-d int64 constant."""
+        return self.constant(np.array(list(numbers), np.int64))
+
+    def cast(self, name: str, dtype: str) -> str:
+        """A Cast node."""
+        return self.add("Cast", name, to=NUMBERS[dtype])
+
+    # --- extents -------------------------------------------------------------------------
+
+    def extents(self, values: Sequence[Extent]) -> str:
+        """A 1-d int64 tensor of extents, computed by the model where they are symbolic."""
+        if all(isinstance(value, int) for value in values):
+            return self.integers([int(v) for v in values if isinstance(v, int)])
+        parts = [self.extent(value) for value in values]
+        return parts[0] if len(parts) == 1 else self.add("Concat", *parts, axis=0)
+
+    def extent(self, value: Extent) -> str:
+        """An int64 tensor of one element, shape [1]."""
+        if isinstance(value, int):
+            return self.integers([value])
+        if value not in self._extents:
+            self._extents[value] = self._computed(value)
+        return self._extents[value]
+
+    def _computed(self, value: Dim) -> str:
+        total: str | None = None
+        for monomial, factor in value.terms:
+            product: str | None = None if factor == 1 and monomial else self.integers([factor])
+            for atom, power in monomial:
+                base = self._atom(atom)
+                for _ in range(power):
+                    product = base if product is None else self.add("Mul", product, base)
+            assert product is not None
+            total = product if total is None else self.add("Add", total, product)
+        assert total is not None
+        return total
+
+    def _atom(self, atom: Any) -> str:
+        if isinstance(atom, dims.Symbol):
+            return self._symbol(atom.name)
+        left, right = (self.extent(operand) for operand in atom.operands)
+        if atom.function == "floordiv":
+            # ONNX divides integers towards zero; extents divide down.
+            rest = self.add("Mod", left, right)
+            return self.add("Div", self.add("Sub", left, rest), right)
+        return self.add({"max": "Max", "min": "Min"}[atom.function], left, right)
+
+    def _symbol(self, name: str) -> str:
+        """The tensor that holds a symbol: measured here, an input's extent, or from around."""
+        if name not in self._symbols:
+            self._symbols[name] = self._found_symbol(name)
+        return self._symbols[name]
+
+    def _found_symbol(self, name: str) -> str:
+        if name in self.graph.symbols:
+            value, position = self.graph.symbols[name]
+            flat = self.add("Reshape", self.name(value), self.integers([-1]))
+            return self.add("Gather", flat, self.integers([position]), axis=0)
+        if self.parent is not None:
+            return self.parent._symbol(name)
+        for value in self.graph.inputs:
+            for axis, extent in enumerate(self.graph.type(value).shape):
+                if dims.symbol_name(extent) == name:
+                    return self.add("Shape", self.name(value), start=axis, end=axis + 1)
+        raise UnsupportedError(f"the symbol {name!r} is not the extent of an input")
+
+    # --- the graph -----------------------------------------------------------------------
+
+    def write_nodes(self) -> None:
+        """Write all nodes; what ONNX cannot say is collected in ``items``."""
+        for node in self.graph.nodes():
+            if node.name in self.graph.params:
+                name = self.fresh(node.name)
+                self.names[node.outputs[0]] = name
+                self.initializers.append((name, node.outputs[0]))
+            elif node.outputs and node.outputs[0] not in self.names:
+                self._write_node(node)
+
+    def _write_node(self, node: Node) -> None:
+        function = find_writer(node.op.name)
+        if function is None:
+            self._refuse(node, "ONNX has no such operator")
+            return
+        if any(value not in self.names for value in node.operands):
+            self._poison(node)
+            return
+        inputs = [None if value is None else self.names[value] for value in node.inputs]
+        try:
+            results = function(self, node, *inputs)
+        except UnsupportedError as error:
+            self._refuse(node, str(error))
+            return
+        names = [results] if isinstance(results, str) else list(results)
+        for value, name in zip(node.outputs, names, strict=True):
+            self.names[value] = name
+
+    def _refuse(self, node: Node, reason: str) -> None:
+        self.items.append(f"{node}: {reason}")
+        self._poison(node)
+
+    def _poison(self, node: Node) -> None:
+        """Keep going, so that everything that cannot be written is found at once."""
+        for value in node.outputs:
+            self.names[value] = ""
+
+    # --- protos --------------------------------------------------------------------------
+
+    def outputs(self, wanted: Sequence[str]) -> list[Any]:
+        """ValueInfos of the graph's outputs under the names ``wanted``."""
+        infos = []
+        for value, name in zip(self.graph.outputs, wanted, strict=True):
+            self.identity(self.names[value], name)
+            infos.append(value_info(name, self.graph.type(value)))
+        return infos
+
+    def identity(self, source: str, target: str) -> None:
+        """Name a tensor ``target`` as well."""
+        from onnx import helper
+
+        self.nodes.append(helper.make_node("Identity", [source], [target]))
+
+
+def value_info(name: str, type_: TensorType) -> Any:
+    """The ValueInfoProto of a tensor; symbolic extents that are no symbols stay unnamed."""
+    from onnx import helper
+
+    shape = [
+        extent if isinstance(extent, int) else dims.symbol_name(extent) for extent in type_.shape
+    ]
+    return helper.make_tensor_value_info(name, NUMBERS[type_.dtype], shape)
