@@ -113,6 +113,11 @@ class Call:
     error: str | None = None
 
     @property
+    def continuable(self) -> bool:
+        """True when what follows can be computed piece by piece, on what is still in a cache."""
+        return self.chunk is not None or bool(getattr(self.body, "continuable", False))
+
+    @property
     def computing_type(self) -> str | None:
         """Element type of the first floating operand; None if there is none."""
         return next(

@@ -24,6 +24,9 @@ from .numba_frontend import ScalarFunction
 
 # Elements that one work item computes, so that items are worth handing to a thread.
 _ITEM_ELEMENTS = 16384
+# Parameters that say which part of the output a body computes.
+_ROWS = ("rows", "total")
+RECTANGLE = ("first_row", "rows", "first_column", "columns")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +81,16 @@ def elementwise_call(
     output: int,
     in_place: int | None = None,
     chunk: Extent | None = None,
+    rectangle: bool = False,
 ) -> Call:
     """The Call that computes a group of elementwise members.
 
     ``operands`` maps the group's inputs (and an anchor's value) to operand positions,
     ``output`` is the position of the result; ``in_place`` names the operand position whose
     memory the result takes over (it must have the output's type). With ``chunk``, item ``i``
-    computes the elements ``i * chunk`` up to ``(i + 1) * chunk`` of the output.
+    computes the elements ``i * chunk`` up to ``(i + 1) * chunk`` of the output. With
+    ``rectangle``, the output is seen as a matrix of rows of ``chunk`` elements, and the body
+    computes a rectangle of it: its first scalars are row, rows, column and columns.
     """
     result = group.outputs[0]
     type_ = group.type(result)
@@ -94,14 +100,18 @@ def elementwise_call(
     row_size = product(layout.extents[inner:])
     total = product(layout.extents[:inner])
     rows = _rows_per_item(row_size) if chunk is None else chunk // row_size
-    writer = _Writer(group, used, operands, in_place, layout, inner)
+    writer = _Writer(group, used, operands, in_place, layout, inner, rectangle)
     views = [View(operands[v], group.type(v).dtype, (group.type(v).size,)) for v in used]
     if in_place is None:
         views.append(View(output, type_.dtype, (type_.size,)))
     elif in_place not in operands.values():
         raise ModelError(f"operand {in_place} is not part of the group")
+    body = writer.body()
+    if rectangle:
+        # The rectangle is what the caller says each time it calls the body.
+        return Call(body, tuple(views), scalars=(*[0] * len(RECTANGLE), *writer.scalars))
     return Call(
-        writer.body(),
+        body,
         tuple(views),
         items=ceil_divide(total, rows),
         scalars=(rows, total, *writer.scalars),
@@ -151,8 +161,10 @@ class _Writer:
         in_place: int | None,
         layout: _Layout,
         inner: int,
+        rectangle: bool,
     ) -> None:
         self.group, self.used, self.layout, self.inner = group, used, layout, inner
+        self.rectangle = rectangle
         self.target = "out" if in_place is None else ""
         for number, value in enumerate(used):
             if operands[value] == in_place:
@@ -162,12 +174,13 @@ class _Writer:
         self.parameters: list[str] = []
 
     def body(self) -> Callable[..., Any]:
-        """The function, ``body(item, operands..., [out,] rows, total, extents and strides...)``."""
+        """``body(item, operands..., [out,] place in the output..., extents and strides...)``."""
         lines = self._loops()
         tensors = [f"a{number}" for number in range(len(self.used))]
         if self.target == "out":
             tensors.append("out")
-        header = ", ".join(["item", *tensors, "rows", "total", *self.parameters])
+        place = RECTANGLE if self.rectangle else _ROWS
+        header = ", ".join(["item", *tensors, *place, *self.parameters])
         source = "\n".join([f"def group({header}):", *lines, ""])
         namespace = dict(self.names)
         exec(compile(source, "<fused group>", "exec"), namespace)
@@ -176,8 +189,8 @@ class _Writer:
         return function
 
     def _scalar(self, name: str, extent: Extent) -> str:
-        if isinstance(extent, int) and extent in (0, 1):
-            return str(extent)
+        if isinstance(extent, int) and extent == 1:
+            return "1"
         if name not in self.parameters:
             self.parameters.append(name)
             self.scalars.append(extent)
@@ -185,7 +198,10 @@ class _Writer:
 
     def _loops(self) -> list[str]:
         extents, inner = self.layout.extents, self.inner
-        lines = ["    for row in range(item * rows, min(item * rows + rows, total)):"]
+        bounds = "item * rows, min(item * rows + rows, total)"
+        if self.rectangle:
+            bounds = "first_row, first_row + rows"
+        lines = [f"    for row in range({bounds}):"]
         pad = "        "
         rest = "row"
         indices = [f"i{axis}" for axis in range(len(extents))]
@@ -203,15 +219,39 @@ class _Writer:
         places["out"] = "row" if row_size == 1 else f"row * {self._scalar('row_size', row_size)}"
         for name, place in places.items():
             lines.append(f"{pad}{name}_row = {place}")
-        for axis in range(inner, len(extents)):
-            lines.append(f"{pad}for i{axis} in range({self._scalar(f'n{axis}', extents[axis])}):")
-            pad += "    "
+        loops = self._column_loops() if self.rectangle else self._inner_loops()
+        for line in loops:
+            lines.append(pad + line)
+            pad += "    " if line.startswith("for") else ""
         at = {
             f"a{number}": self._add(f"a{number}_row", number, range(inner, len(extents)), indices)
             for number in range(len(self.used))
         }
         at["out"] = self._output_place(indices)
         return lines + [pad + line for line in self._members(at)]
+
+    def _inner_loops(self) -> list[str]:
+        """Loops over all of a row."""
+        extents = self.layout.extents
+        return [
+            f"for i{axis} in range({self._scalar(f'n{axis}', extents[axis])}):"
+            for axis in range(self.inner, len(extents))
+        ]
+
+    def _column_loops(self) -> list[str]:
+        """One loop over columns of a row; a column's number gives the inner indices."""
+        axes = list(range(self.inner, len(self.layout.extents)))
+        bounds = "first_column, first_column + columns"
+        if len(axes) <= 1:
+            return [f"for i{axes[0] if axes else ''} in range({bounds}):"]
+        lines = [f"for column in range({bounds}):"]
+        rest = "column"
+        for axis in reversed(axes[1:]):
+            size = self._scalar(f"n{axis}", self.layout.extents[axis])
+            lines.append(f"i{axis} = {rest} % {size}")
+            lines.append(f"left{axis} = {rest} // {size}")
+            rest = f"left{axis}"
+        return [*lines, f"i{axes[0]} = {rest}"]
 
     def _offset(self, number: int, axes: range, indices: Sequence[str]) -> str:
         terms = []

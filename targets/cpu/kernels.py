@@ -18,6 +18,7 @@ from ...compiler.code_digest import digest
 from ...ir import Call, Extent, View
 from ...ir.data_type import item_size
 from ...ir.dim import Dim
+from .emitted import EmittedBody
 from .extents import I64
 
 POINTER = ir.PointerType()
@@ -30,12 +31,13 @@ STRICT: frozenset[str] = frozenset()
 class BodySignature:
     """What a body is lowered for: element types and ranks, and kinds of the scalars."""
 
-    function: Callable[..., Any] = field(compare=False)
+    function: Callable[..., Any] | EmittedBody = field(compare=False)
     name: str
     operands: tuple[tuple[str, int], ...]
     scalars: tuple[str, ...]
     literal_type: str | None
     fastmath: frozenset[str]
+    tail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +79,19 @@ class KernelSet:
         scalars = tuple("float" if isinstance(s, float) else "int64" for s in call.scalars)
         fastmath = REASSOCIATE if call.reassociate else STRICT
         literal = None if movement else _computing_type(call)
-        text = repr((digest(call.body), operands, scalars, literal, sorted(fastmath)))
+        tail = None
+        if isinstance(call.body, EmittedBody):
+            content = repr(call.body.key)
+            if call.body.tail is not None:
+                tail = self._body(call.body.tail, movement).name
+        else:
+            content = digest(call.body)
+        text = repr((content, operands, scalars, literal, sorted(fastmath), tail))
         name = f"body_{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}"
         if name not in self.bodies:
-            self.bodies[name] = BodySignature(call.body, name, operands, scalars, literal, fastmath)
+            self.bodies[name] = BodySignature(
+                call.body, name, operands, scalars, literal, fastmath, tail
+            )
         return self.bodies[name]
 
     def _emit(self, calls: Sequence[Call], movement: bool, extents: _Numbering) -> ir.Function:
@@ -172,6 +183,11 @@ class _Numbering:
 def float_type(literal_type: str | None) -> ir.Type:
     """The LLVM type of float scalars: that of the computing type, double without one."""
     return ir.FloatType() if literal_type in ("float32", "float16", "bfloat16") else ir.DoubleType()
+
+
+def scalar_types(body: BodySignature) -> list[ir.Type]:
+    """LLVM types of a body's scalars."""
+    return [I64 if kind == "int64" else float_type(body.literal_type) for kind in body.scalars]
 
 
 def _computing_type(call: Call) -> str | None:

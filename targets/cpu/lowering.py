@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ...ir import Call, Graph, ModelError, Node, NoKernelError, TensorType, Value, Workspace
-from .elementwise import elementwise_call
+from .elementwise import RECTANGLE, elementwise_call
+from .emitted import EmittedBody
 from .placement import Scratch
 
 MOVEMENT = frozenset({"movement", "view"})
@@ -77,8 +78,26 @@ def _group_steps(graph: Graph, node: Node, in_place: int | None) -> list[Step]:
     calls = [_moved(call, operands, output) for call in _calls(anchor, types)]
     last = calls[-1]
     tail_operands = _tail_operands(group, anchor, positions, output)
+    if isinstance(last.body, EmittedBody):
+        return [
+            *(Step((call,)) for call in calls[:-1]),
+            Step((_finished(last, group, tail_operands, output),)),
+        ]
     tail = elementwise_call(group, tail_operands, output, output, last.chunk)
     return [*(Step((call,)) for call in calls[:-1]), Step((last, replace(tail, items=last.items)))]
+
+
+def _finished(call: Call, group: Graph, operands: dict[Value, int], output: int) -> Call:
+    """An emitted body that runs the group's elementwise members on each finished rectangle."""
+    body = call.body
+    assert isinstance(body, EmittedBody), "only emitted bodies finish rectangles"
+    tail = elementwise_call(group, operands, output, output, body.columns, rectangle=True)
+    return replace(
+        call,
+        body=replace(body, tail=tail),
+        operands=(*call.operands, *tail.operands),
+        scalars=(*call.scalars, *tail.scalars[len(RECTANGLE) :]),
+    )
 
 
 def _moved(call: Call, operands: Sequence[int | None], output: int) -> Call:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from ...compiler.cache import Cache, default_cache, key_of
 from ...ir import UnsupportedError
-from .kernels import BodySignature
+from .emitted import EmittedBody, emit_body
+from .kernels import BodySignature, scalar_types
 from .object_code import (
     CpuDescription,
     LoadedObject,
@@ -44,6 +45,10 @@ def _lowered(body: BodySignature, cpu: CpuDescription, cache: Cache) -> str:
     held = cache.get(key)
     if held is not None:
         return held.decode()
+    if isinstance(body.function, EmittedBody):
+        text = emit_body(body.function, body.name, body.operands, scalar_types(body), body.tail)
+        cache.put(key, text.encode())
+        return text
     # Numba takes a quarter of a second to import, which a cached model must not pay for.
     from .numba_frontend import LoweringError, lower
     from .numba_types import argument_types
@@ -73,6 +78,6 @@ def _environment(cpu: CpuDescription) -> tuple[str, ...]:
 def _own_sources() -> str:
     """Digest of this package: the scalar functions and emitters are part of every kernel."""
     digest = hashlib.blake2b(digest_size=16)
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()

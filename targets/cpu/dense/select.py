@@ -1,0 +1,126 @@
+"""The pass that hands dense operators with constant weights to the generated kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ....compiler.pass_ import Pass
+from ....ir import Array, Graph, LazyArray, Node, TensorType, Value
+from ....ir.dim import product
+from ....ops.convolution import convolution
+from ....ops.elementwise_arithmetic import add
+from ....ops.matmul import matmul
+from ..object_code import host_cpu
+from .convolution import Geometry, pack_maps, packed_convolution
+from .matmul import pack_columns, packed_matmul, panel_columns
+
+# Below these a panel or tile is mostly padding, and the plain kernels do as well.
+_LEAST_MAPS = 4
+_LEAST_TAPS = 8
+
+
+def vector_width() -> int:
+    """float32 lanes of this processor's vectors."""
+    return host_cpu().vector_bits // 32
+
+
+def select_dense(graph: Graph) -> int:
+    """Replace products and convolutions with constant float32 weights by packed ones."""
+    changes = 0
+    for node in graph.operators():
+        replacement = None
+        if node.op is matmul:
+            replacement = _packed_matmul(graph, node)
+        elif node.op is convolution:
+            replacement = _packed_convolution(graph, node)
+        if replacement is not None:
+            graph.replace(node.outputs[0], replacement)
+            changes += 1
+    if changes:
+        graph.prune()
+    return changes
+
+
+SELECT_DENSE = Pass("select_dense", select_dense)
+
+
+def _packed(
+    graph: Graph, value: Value, shape: tuple[int, ...], pack: Callable[[Array], Array]
+) -> Value:
+    """A parameter made from another one when the program is loaded."""
+
+    def load() -> Array:
+        return pack(graph.array(value))
+
+    held = LazyArray(TensorType("float32", shape), load)
+    return graph.param(held, f"{value.node}.packed")
+
+
+def _packed_matmul(graph: Graph, node: Node) -> Value | None:
+    x, w = node.operands
+    types = graph.type(x), graph.type(w)
+    if not graph.is_param(w) or types[1].rank != 2 or types[0].dtype != "float32":
+        return None
+    if types[0].rank < 2 or (node.attrs["transpose_a"] and types[0].rank > 1):
+        return None
+    transposed = node.attrs["transpose_b"]
+    inner, columns = types[1].static_shape[::-1] if transposed else types[1].static_shape
+    if 0 in (inner, columns):
+        return None
+    width = vector_width()
+    panel = panel_columns(product(types[0].shape[:-1]), columns, width)
+    shape = (-(-columns // panel), inner, panel)
+    packed = _packed(
+        graph, w, shape, lambda array: pack_columns(array.T if transposed else array, panel)
+    )
+    return graph.add(
+        packed_matmul, x, packed, columns=columns, width=width, name=node.name, origin=node.origin
+    )
+
+
+def _packed_convolution(graph: Graph, node: Node) -> Value | None:
+    x, w = node.operands[:2]
+    types = graph.type(x), graph.type(w)
+    known = types[0].rank == 4 and all(isinstance(extent, int) for extent in types[0].shape[1:])
+    if not graph.is_param(w) or not known or types[0].dtype != "float32":
+        return None
+    groups: int = node.attrs["groups"]
+    maps, channels, *kernel = types[1].static_shape
+    pads = [node.attrs[name] or (0, 0) for name in ("pads_begin", "pads_end")]
+    output = node.types[0].shape[2:]
+    if maps // groups < _LEAST_MAPS or channels * kernel[0] * kernel[1] < _LEAST_TAPS:
+        return None
+    if not all(isinstance(pad, int) for pair in pads for pad in pair) or 0 in output:
+        return None
+    strides, dilations = (node.attrs[name] or (1, 1) for name in ("strides", "dilations"))
+    width = vector_width()
+    size = (int(output[0]), int(output[1]))  # type: ignore[arg-type]
+    height = Geometry(
+        channels, maps // groups, groups, size, size, (1, 1), (1, 1), (1, 1), width
+    ).height
+    tiles = -(-(maps // groups) // height)
+    shape = (groups, tiles, channels * kernel[0] * kernel[1], height)
+    packed = _packed(graph, w, shape, lambda array: pack_maps(array, groups, height))
+    result = graph.add(
+        packed_convolution,
+        x,
+        packed,
+        maps=maps,
+        kernel=tuple(kernel),
+        strides=strides,
+        dilations=dilations,
+        pads_begin=pads[0],
+        pads_end=pads[1],
+        width=width,
+        name=node.name,
+        origin=node.origin,
+    )
+    if len(node.operands) == 3:
+        bias = node.operands[2]
+        shaped = LazyArray(
+            TensorType("float32", (maps, 1, 1)), lambda: graph.array(bias).reshape(maps, 1, 1)
+        )
+        result = graph.add(
+            add, result, graph.param(shaped, f"{node.name}.bias"), origin=node.origin
+        )
+    return result
