@@ -109,6 +109,21 @@ class Emitted(DeviceFunction):
         return DeviceSignature(found[0], found[1:], self._emit)
 
 
+def delegate(
+    context: Any, function: Callable[..., Any], arguments: Sequence[types.Type]
+) -> DeviceSignature | None:
+    """A call of something that Numba knows itself."""
+    found = context.resolve_function_type(function, tuple(arguments), {})
+    if found is None:
+        return None
+
+    def emit(target: Any, builder: Any, sig: Any, values: Sequence[Any]) -> Any:
+        kind = target.typing_context.resolve_value_type(function)
+        return target.get_function(kind, found)(builder, values)
+
+    return DeviceSignature(found.return_type, found.args, emit)
+
+
 def number_type(kind: types.Type | str | None) -> types.Type | None:
     """A Numba scalar type from itself or an element type's name; 16-bit floats give float32."""
     if not isinstance(kind, str):

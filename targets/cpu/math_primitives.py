@@ -7,14 +7,13 @@ integers count as float64.
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from llvmlite import ir
 from numba.core import types
 
-from .device_function import DeviceFunction, DeviceSignature, Emitted, TypeRule
+from .device_function import DeviceFunction, DeviceSignature, Emitted, TypeRule, delegate
 from .half_precision import emit_narrow, emit_widen
 
 _INT32, _INT64 = ir.IntType(32), ir.IntType(64)
@@ -206,27 +205,31 @@ double_to_half = _narrowing("double_to_half", types.float64, "float16")
 double_to_bfloat16 = _narrowing("double_to_bfloat16", types.float64, "bfloat16")
 
 
-def _extremum(name: str, better: Callable[..., Any], predicate: str) -> Emitted:
+class _Extremum(Emitted):
     """Python's max or min of two or more scalars: the first, unless a later one is better.
 
     Floats decide the type, then the widest integer; a NaN that comes first stays, one that
     comes later is passed over, as in Python. Numba's own versions give the same and cost a
-    compilation for each combination of types.
+    compilation for each combination of types; they serve for what is not scalars.
     """
 
-    def rule(*arguments: types.Type) -> tuple[types.Type, ...] | None:
-        if len(arguments) < 2:
-            return None
-        if any(isinstance(argument, types.Float) for argument in arguments):
-            kind = common_float(*arguments)
-        elif all(isinstance(argument, (types.Integer, types.Boolean)) for argument in arguments):
-            kind = _widest(arguments)
-        else:
-            kind = None
-        return None if kind is None else (kind,) * (len(arguments) + 1)
+    def __init__(self, original: Callable[..., Any], predicate: str) -> None:
+        self._original, self._predicate = original, predicate
+        super().__init__(original.__name__, _extremum_rule, self._emit_comparisons)
 
-    def emit(context: Any, builder: Any, sig: DeviceSignature, values: Sequence[Any]) -> Any:
-        best = values[0]
+    def resolve(
+        self, context: Any, arguments: Sequence[types.Type], keywords: Mapping[str, types.Type]
+    ) -> DeviceSignature | None:
+        """The call's types, by Numba for tuples."""
+        found = super().resolve(context, arguments, keywords)
+        if found is None and not keywords:
+            return delegate(context, self._original, arguments)
+        return found
+
+    def _emit_comparisons(
+        self, context: Any, builder: Any, sig: DeviceSignature, values: Sequence[Any]
+    ) -> Any:
+        best, predicate = values[0], self._predicate
         for value in values[1:]:
             if isinstance(sig.return_type, types.Float):
                 is_better = builder.fcmp_ordered(predicate, value, best)
@@ -237,7 +240,16 @@ def _extremum(name: str, better: Callable[..., Any], predicate: str) -> Emitted:
             best = builder.select(is_better, value, best)
         return best
 
-    return Emitted(name, rule, emit)
+
+def _extremum_rule(*arguments: types.Type) -> tuple[types.Type, ...] | None:
+    if len(arguments) < 2:
+        return None
+    kind: types.Type | None = None
+    if any(isinstance(argument, types.Float) for argument in arguments):
+        kind = common_float(*arguments)
+    elif all(isinstance(argument, (types.Integer, types.Boolean)) for argument in arguments):
+        kind = _widest(arguments)
+    return None if kind is None else (kind,) * (len(arguments) + 1)
 
 
 def _widest(arguments: Sequence[types.Type]) -> types.Type:
@@ -252,8 +264,8 @@ def _widest(arguments: Sequence[types.Type]) -> types.Type:
     return types.int64
 
 
-python_max = _extremum("max", operator.gt, ">")
-python_min = _extremum("min", operator.lt, "<")
+python_max = _Extremum(max, ">")
+python_min = _Extremum(min, "<")
 
 
 def converter(kind: types.Type) -> DeviceFunction:

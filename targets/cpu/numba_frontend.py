@@ -184,7 +184,7 @@ def _tidy(module: llvm.ModuleRef, name: str) -> None:
     passes.add_sroa_pass()  # loop counters, which the first run leaves in memory
     passes.add_dead_code_elimination_pass()
     passes.add_global_dead_code_eliminate_pass()
-    passes.run(module, object_code.pass_builder(object_code.host_cpu(), 0))
+    object_code.run_passes(module, object_code.host_cpu(), 0, passes)
 
 
 def _externals(module: llvm.ModuleRef) -> tuple[str, ...]:

@@ -15,6 +15,10 @@ from types import TracebackType
 from typing import Final
 
 import llvmlite.binding as llvm
+from llvmlite.binding.ffi import ObjectRef
+from llvmlite.binding.newpassmanagers import NewPassManager
+
+from . import elf
 
 # LLVM's global state is not thread-safe for what this module does with it.
 _lock: Final = threading.RLock()
@@ -92,17 +96,43 @@ def _machine(cpu: CpuDescription, level: int) -> llvm.TargetMachine:
     return machine
 
 
-def pass_builder(cpu: CpuDescription, level: int) -> llvm.PassBuilder:
-    """What LLVM's pass managers run with, for an optimisation level from 0 to 3.
+def _pass_builder(cpu: CpuDescription, level: int) -> llvm.PassBuilder:
+    """What LLVM's pass managers run with.
 
     Loops are vectorised but not unrolled: kernels are unrolled where they are generated, and
     LLVM's unrolling of short loops merges loads so that broadcasts go through the shuffle unit.
     """
+    tuning = llvm.create_pipeline_tuning_options(speed_level=level)
+    tuning.loop_unrolling = False
+    tuning.loop_vectorization = tuning.slp_vectorization = level > 0
+    return llvm.create_pass_builder(_machine(cpu, max(level, 1)), tuning)
+
+
+def run_passes(
+    module: llvm.ModuleRef,
+    cpu: CpuDescription,
+    level: int,
+    manager: llvm.ModulePassManager | None = None,
+) -> None:
+    """Run the passes of a manager, by default LLVM's own for a level from 0 to 3."""
     with _lock:
-        tuning = llvm.create_pipeline_tuning_options(speed_level=level)
-        tuning.loop_unrolling = False
-        tuning.loop_vectorization = tuning.slp_vectorization = level > 0
-        return llvm.create_pass_builder(_machine(cpu, max(level, 1)), tuning)
+        builder = _pass_builder(cpu, level)
+        if manager is None:
+            manager = builder.getModulePassManager()
+        try:
+            manager.run(module, builder)
+        finally:
+            _free(manager)
+
+
+def _free(manager: llvm.ModulePassManager) -> None:
+    # In llvmlite 0.50 close() finds the empty _dispose of its first base and frees nothing,
+    # which leaks 90 KB each time.
+    if type(manager)._dispose is ObjectRef._dispose:
+        NewPassManager._dispose(manager)
+        manager.detach()
+    else:
+        manager.close()
 
 
 def parse(text: str) -> llvm.ModuleRef:
@@ -171,8 +201,7 @@ def optimise(
     with _lock:
         module = parse(module) if isinstance(module, str) else module
         module.triple, module.data_layout = cpu.triple, cpu.data_layout
-        builder = pass_builder(cpu, level)
-        builder.getModulePassManager().run(module, builder)
+        run_passes(module, cpu, level)
         _verify(module)
         return module
 
@@ -203,6 +232,25 @@ def _for_target(module: llvm.ModuleRef, cpu: CpuDescription) -> llvm.ModuleRef:
     return module
 
 
+def _check_symbols(data: bytes) -> None:
+    """Raise CodeError for a damaged object file and for symbols that this process lacks."""
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        needed = elf.undefined_symbols(data)
+    except ValueError as error:
+        raise CodeError(f"the object code cannot be loaded: {error}") from None
+    missing = [
+        name for name in needed if name not in _PROVIDED and not llvm.address_of_symbol(name)
+    ]
+    if missing:
+        raise CodeError(f"the object code needs {', '.join(missing)}, which this process lacks")
+
+
+# What the loader defines itself.
+_PROVIDED: Final = frozenset({"_GLOBAL_OFFSET_TABLE_"})
+
+
 class LoadedObject:
     """Machine code in this process's memory; addresses are valid until `close`.
 
@@ -213,6 +261,7 @@ class LoadedObject:
     def __init__(self, data: bytes) -> None:
         with _lock:
             host = host_cpu()
+            _check_symbols(data)
             # The engine takes over the module and the machine, which therefore are its own.
             machine = _create_machine(host.name, host.features, host.triple, 1)
             engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
@@ -258,7 +307,8 @@ class LoadedObject:
 def load_object(data: bytes) -> LoadedObject:
     """Load an object file made by `emit_object` and resolve what it needs of libc and libm.
 
-    Raises CodeError when the bytes are no object file for this platform. The bytes must come
-    from a trusted place: they are code that will run.
+    Raises CodeError when the bytes are no object file of this platform, are cut off, or need a
+    symbol that this process lacks. They must come from a trusted place: they are code that
+    will run.
     """
     return LoadedObject(data)

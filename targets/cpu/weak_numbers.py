@@ -18,6 +18,7 @@ from typing import Any, Final
 from numba.core import ir, types
 from numba.core.compiler import CompilerBase
 from numba.core.compiler_machinery import FunctionPass, PassManager, register_pass
+from numba.core.registry import cpu_target
 from numba.core.typed_passes import (
     IRLegalization,
     NativeLowering,
@@ -27,7 +28,6 @@ from numba.core.typed_passes import (
     NopythonTypeInference,
     PreLowerStripPhis,
 )
-from numba.core.typing.templates import infer_global
 from numba.core.untyped_passes import (
     DeadBranchPrune,
     FixupArgs,
@@ -40,7 +40,13 @@ from numba.core.untyped_passes import (
     TranslateByteCode,
 )
 
-from .device_function import DeviceFunction, DeviceFunctionType, DeviceSignature, weak_number
+from .device_function import (
+    DeviceFunction,
+    DeviceFunctionType,
+    DeviceSignature,
+    delegate,
+    weak_number,
+)
 
 # The largest constant exponent for which a power is written out as multiplications.
 _LARGEST_UNROLLED_POWER: Final = 64
@@ -67,21 +73,6 @@ class WeakOperator(DeviceFunction):
         else:
             wanted = list(arguments)
         return delegate(context, self.function, wanted)
-
-
-def delegate(
-    context: Any, function: Callable[..., Any], arguments: Sequence[types.Type]
-) -> DeviceSignature | None:
-    """A call of something that Numba knows itself."""
-    found = context.resolve_function_type(function, tuple(arguments), {})
-    if found is None:
-        return None
-
-    def emit(target: Any, builder: Any, sig: Any, values: Sequence[Any]) -> Any:
-        kind = target.typing_context.resolve_value_type(function)
-        return target.get_function(kind, found)(builder, values)
-
-    return DeviceSignature(found.return_type, found.args, emit)
 
 
 class PowerOperator(DeviceFunction):
@@ -129,8 +120,11 @@ def _emit_product(number: int) -> Callable[..., Any]:
 
 
 def _declare(function: DeviceFunction) -> DeviceFunction:
-    """Tell Numba the type of an object that stands for an operator in its IR."""
-    infer_global(function, DeviceFunctionType(function))
+    """Tell Numba the type of an object that stands for an operator in its IR.
+
+    At once, for Numba looks at its registries only when a compilation begins.
+    """
+    cpu_target.typing_context.insert_global(function, DeviceFunctionType(function))
     return function
 
 
@@ -169,7 +163,7 @@ class TypeNumbers(FunctionPass):
         """Rewrite the function's IR in place; True, for it may have changed."""
         literal, integers = state.options.literal_type, state.options.weak_integers
         function_ir = state.func_ir
-        counts = set(_counts(function_ir)) if integers else set()
+        counts = _count_names(function_ir) if integers else set()
         weak = literal == types.float32
         for block in function_ir.blocks.values():
             for statement in block.body:
@@ -214,8 +208,21 @@ def _definition(function_ir: Any, variable: Any) -> Any:
     return found[0] if len(found) == 1 else None
 
 
+def _count_names(function_ir: Any) -> set[str]:
+    """Names of variables that count something, hence stay integers, and of those they copy."""
+    names: set[str] = set()
+    waiting = list(_counts(function_ir))
+    while waiting:
+        name = waiting.pop()
+        if name not in names:
+            names.add(name)
+            sources = function_ir._definitions.get(name, ())
+            waiting += [source.name for source in sources if isinstance(source, ir.Var)]
+    return names
+
+
 def _counts(function_ir: Any) -> Iterator[str]:
-    """Names of variables that count something, hence stay integers: indices, exponents, ranges."""
+    """Names of variables used as index, exponent, part of a tuple or bound of a range."""
     for block in function_ir.blocks.values():
         for statement in block.body:
             if isinstance(statement, ir.SetItem):
