@@ -34,6 +34,15 @@ def _scale(value: Any, exponent: Any) -> Any:
     return value * float_of_bits((half + 127) << 23) * float_of_bits((rest + 127) << 23)
 
 
+def _exp_reduced(r: Any) -> Any:
+    """e**r for |r| up to log(2) / 2, relative error 3.1e-9 before rounding."""
+    p = fma(r, 0.0013820138, 0.008368686)
+    p = fma(r, p, 0.041668274)
+    p = fma(r, p, 0.16666521)
+    p = fma(r, p, 0.49999994)
+    return fma(r * r, p, r) + 1.0
+
+
 def exp_scaled(x: Any, shift: Any) -> Any:
     """e**x * 2**shift for a small whole shift: what overflows alone may not with a shift."""
     x = select(x < -105.0, -105.0, x)
@@ -42,12 +51,15 @@ def exp_scaled(x: Any, shift: Any) -> Any:
     n = shifted - _ROUNDER
     r = fma(n, -0.693147182464599609375, x)  # ln 2 in two parts
     r = fma(n, 1.904654323148236e-09, r)
-    p = fma(r, 0.0013820138, 0.008368686)
-    p = fma(r, p, 0.041668274)
-    p = fma(r, p, 0.16666521)
-    p = fma(r, p, 0.49999994)
-    p = fma(r * r, p, r) + 1.0
-    return _scale(p, np.int32(bits_of(shifted) - _ROUNDER_BITS) + shift)
+    return _scale(_exp_reduced(r), np.int32(bits_of(shifted) - _ROUNDER_BITS) + shift)
+
+
+def exp_moderate(x: Any) -> Any:
+    """e**x for x between -87 and 88 or NaN; half the instructions of `exp`."""
+    shifted = fma(x, 1.442695, _ROUNDER)
+    n = shifted - _ROUNDER
+    r = fma(n, 1.904654323148236e-09, fma(n, -0.693147182464599609375, x))
+    return _exp_reduced(r) * float_of_bits((bits_of(shifted) + 127) << 23)
 
 
 def exp(x: Any) -> Any:

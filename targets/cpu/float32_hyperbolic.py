@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from .compiled_function import ScalarFunction
-from .float32_exponential import exp, exp_scaled
+from .float32_exponential import exp_moderate, exp_scaled
 from .float64_core import float64_exp2, float64_log2
 from .math_primitives import copysign, fabs, fma, select, sqrt
 
@@ -30,10 +30,10 @@ def tanh(x: Any) -> Any:
     p = fma(z, p, -0.053784717)
     p = fma(z, p, 0.13331936)
     p = fma(z, p, -0.333333)
-    near = fma(x * z, p, x)
+    near = fma(magnitude * z, p, magnitude)
     cut = select(magnitude > 10.0, 10.0, magnitude)  # where the result is 1
-    far = 1.0 - 2.0 / (exp(2.0 * cut) + 1.0)
-    return select(magnitude < 0.6, near, copysign(far, x))
+    far = 1.0 - 2.0 / (exp_moderate(2.0 * cut) + 1.0)
+    return copysign(select(magnitude < 0.6, near, far), x)
 
 
 def sinh(x: Any) -> Any:
@@ -56,11 +56,13 @@ def cosh(x: Any) -> Any:
 
 def asinh(x: Any) -> Any:
     """Inverse hyperbolic sine, through float64; x - x**3 / 6 near zero."""
-    wide = np.float64(fabs(x))
+    magnitude = fabs(x)
+    wide = np.float64(magnitude)
     root = sqrt(fma(wide, wide, _ONE))
     far = np.float32(float64_log2(wide + root) * _LOG_OF_2)
-    near = fma(x * x * x, -0.16666667, x)
-    return select(fabs(x) < 0.004, near, copysign(select(fabs(x) < _INFINITY, far, x), x))
+    near = fma(magnitude * magnitude * magnitude, -0.16666667, magnitude)
+    result = select(magnitude < _INFINITY, far, magnitude)
+    return copysign(select(magnitude < 0.004, near, result), x)
 
 
 def acosh(x: Any) -> Any:
@@ -103,7 +105,7 @@ def erf(x: Any) -> Any:
     r = fma(cut, r, -0.63814497)
     r = fma(cut, r, -1.1270891)
     r = fma(cut, r, -0.00034152536)
-    return select(magnitude < 1.0, near, copysign(1.0 - exp(r), x))
+    return select(magnitude < 1.0, near, copysign(1.0 - exp_moderate(r), x))
 
 
 def _erfc(x: Any) -> Any:
