@@ -44,6 +44,7 @@ def elementwise(
     operand_types: dict[str, str] | None = None,
     kinds: Sequence[str] = ("float", "signed", "unsigned"),
     reference: Function | None = None,
+    traits: Sequence[str] = (),
 ) -> Callable[[Function], Op]: ...
 def elementwise(
     function: Function | None = None,
@@ -55,19 +56,21 @@ def elementwise(
     operand_types: dict[str, str] | None = None,
     kinds: Sequence[str] = ("float", "signed", "unsigned"),
     reference: Function | None = None,
+    traits: Sequence[str] = (),
 ) -> Op | Callable[[Function], Op]:
     """Make an operator of a scalar function; everything else derives from it.
 
     ``result`` is the output's element type (by default that of operand ``like``), and
     ``operand_types`` fixes the type of single operands (a condition is "bool"); all other
     operands must have the type of operand ``like``, one of ``kinds``. Numbers written in the
-    function take the computing type. ``reference`` is a faster NumPy equivalent.
+    function take the computing type. ``reference`` is a faster NumPy equivalent, ``traits``
+    are further ones.
     """
 
     def build(scalar: Function) -> Op:
         fixed = operand_types or {}
         operator_name = name or scalar.__name__.rstrip("_")
-        op = Op(operator_name, scalar, ("elementwise",))
+        op = Op(operator_name, scalar, ("elementwise", *traits))
         names = [parameter.name for parameter in op.parameters]
 
         def infer(*types: TensorType, **attributes: Any) -> TensorType:
@@ -117,6 +120,16 @@ def _stored(values: list[Any], dtype: np.dtype[Any]) -> Array:
         wrapped = [int(value) & ((1 << bits) - 1) for value in values]
         return np.array(wrapped, dtype=f"uint{bits}").view(dtype)
     return np.array(values, dtype=np.float64 if dtype.kind != "b" else bool).astype(dtype)
+
+
+def in_float64(function: Function) -> Function:
+    """A reference that computes in float64 and gives the floating type of its first operand."""
+
+    def apply(*operands: Array, **attributes: Any) -> Array:
+        wide = [np.asarray(operand).astype(np.float64) for operand in operands]
+        return np.asarray(function(*wide, **attributes)).astype(np.asarray(operands[0]).dtype)
+
+    return apply
 
 
 def same_type(what: str, *types: TensorType | None) -> str:
