@@ -62,7 +62,8 @@ def standard_body(
     body = onnx.FunctionProto.FromString(text)
     if not body.name:
         body.name = node.op_type
-    if not any(entry.domain in ("", "ai.onnx") for entry in body.opset_import):
+    known = any(entry.domain in ("", "ai.onnx") for entry in body.opset_import)
+    if not known and schema.domain == "":
         body.opset_import.add(domain="", version=version)
     return body
 
@@ -88,6 +89,13 @@ def _type_proto(type_: TensorType | None) -> bytes:
     return bytes(proto.SerializeToString())
 
 
+def newest_opset() -> int:
+    """The newest opset of the standard domain that the onnx package knows."""
+    import onnx
+
+    return int(onnx.defs.onnx_opset_version())
+
+
 def opsets_of(imports: Iterable[Any], inherited: Mapping[str, int]) -> dict[str, int]:
     """Domain -> opset version, from opset_import entries; the rest as around."""
     import onnx
@@ -100,8 +108,8 @@ def opsets_of(imports: Iterable[Any], inherited: Mapping[str, int]) -> dict[str,
             raise ModelError(f"the opset of the domain {domain or 'ai.onnx'} is given twice")
         own.add(domain)
         found[domain] = entry.version
-    version = found.get("", 1)
-    newest = onnx.defs.onnx_opset_version()
+    newest = newest_opset()
+    version = found.get("", newest)
     if version > newest:
         raise UnsupportedError(
             f"the model has opset {version}; the installed onnx {onnx.__version__} knows "

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from ...ir import FormatError, Graph, LimitError, ModelError, UnsupportedError
+from ...ir import Array, FormatError, Graph, LimitError, ModelError, UnsupportedError
 from ..adapter import Metadata, Model, read_source
 from ..limits import DEFAULT_LIMITS, Limits
 from ..shape_values import ShapeValues
 from ..wire_scan import scan
 from .external import ExternalData
-from .functions import opsets_of
+from .functions import newest_opset, opsets_of
 from .scope import Place, Scope, Session
 from .tensors import TensorReader
 
@@ -24,14 +25,17 @@ def read(
     *,
     folder: str | os.PathLike[str] | None = None,
     limits: Limits = DEFAULT_LIMITS,
+    constants: Mapping[str, Array] | None = None,
 ) -> Graph:
     """The graph of an ONNX model: a path, the file's bytes, an open file or a ModelProto.
 
-    ``folder`` is where external data lies, by default the folder of the path.
+    ``folder`` is where external data lies, by default the folder of the path. ``constants``
+    fixes inputs of the model: they become parameters, for models whose shapes or axes depend
+    on an input's value.
     Raises FormatError for a broken file, ModelError for an inconsistent model,
     UnsupportedError with all ``items`` that opweave does not have, LimitError.
     """
-    return read_model(source, folder=folder, limits=limits).graph
+    return read_model(source, folder=folder, limits=limits, constants=constants).graph
 
 
 def read_model(
@@ -39,6 +43,7 @@ def read_model(
     *,
     folder: str | os.PathLike[str] | None = None,
     limits: Limits = DEFAULT_LIMITS,
+    constants: Mapping[str, Array] | None = None,
 ) -> Model:
     """As :func:`read`, with what the file says about itself."""
     proto, place = _parsed(source, limits)
@@ -57,13 +62,13 @@ def read_model(
             raise ModelError(f"the function {function.name!r} is defined twice")
         functions[key] = function
     opsets = opsets_of(proto.opset_import, {})
-    if "" not in opsets:
-        opsets[""] = 1
+    # Bodies of other domains' operators may need the standard ones.
+    opsets.setdefault("", newest_opset())
     graph = Graph(proto.graph.name or "graph")
     session = Session(limits, TensorReader(limits, ExternalData(where)), functions)
     scope = Scope(session, Place(graph, ShapeValues(graph)), opsets)
     try:
-        scope.read_graph(proto.graph)
+        scope.read_graph(proto.graph, constants or {})
     except RecursionError:
         raise LimitError("the model nests too deeply") from None
     if session.items:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -142,7 +143,7 @@ def _shrink(g: Context, x: Value, *, bias: float = 0.0, lambd: float = 0.5) -> V
 def _gelu(g: Context, x: Value, *, approximate: str = "none") -> Value:
     if approximate not in ("none", "tanh"):
         g.unsupported(f"Gelu with approximate={approximate!r}")
-    return g.add(ops.gelu, x, approximate=approximate)
+    return g.add(ops.gelu, x, approximate=approximate == "tanh")
 
 
 @reads("Swish", since=24)
@@ -180,7 +181,19 @@ def _mod(g: Context, x: Value, y: Value, *, fmod: int = 0) -> Value:
 def _bit_shift(g: Context, x: Value, y: Value, *, direction: str) -> Value:
     if direction not in ("LEFT", "RIGHT"):
         g.unsupported(f"BitShift with direction={direction!r}")
-    return g.add(ops.shift_left if direction == "LEFT" else ops.shift_right, x, y)
+    op = ops.shift_left if direction == "LEFT" else ops.shift_right
+    dtype = g.dtype(x)
+    if dtype.startswith("uint"):
+        return g.add(op, x, y)
+    # A negative amount becomes a large one; a right shift copies the sign, so that negative
+    # numbers are shifted inverted.
+    if direction == "LEFT":
+        shifted = g.add(op, g.cast(x, f"u{dtype}"), g.cast(y, f"u{dtype}"))
+        return g.cast(shifted, dtype)
+    negative = g.add(ops.less, x, g.scalar_like(x, 0))
+    plain = g.add(ops.where, negative, g.add(ops.bitwise_not, x), x)
+    shifted = g.cast(g.add(op, g.cast(plain, f"u{dtype}"), g.cast(y, f"u{dtype}")), dtype)
+    return g.add(ops.where, negative, g.add(ops.bitwise_not, shifted), shifted)
 
 
 @reads("Clip", since=6)
@@ -191,7 +204,18 @@ def _clip_6(
     min: float = -3.4028234663852886e38,
     max: float = 3.4028234663852886e38,
 ) -> Value:
-    return g.add(ops.clip, x, low=min, high=max)
+    return clip(g, x, min, max)
+
+
+def clip(g: Context, x: Value, low: Any, high: Any) -> Value:
+    """``x`` between two numbers; None is no bound."""
+    least: Any = -math.inf
+    most: Any = math.inf
+    if not is_float(g.dtype(x)):
+        bounds = np.iinfo(g.dtype(x))
+        least, most = int(bounds.min), int(bounds.max)
+    low, high = (least if low is None else low), (most if high is None else high)
+    return g.add(ops.clip, x, low=low, high=high)
 
 
 @reads("Clip", since=(11, 12, 13))
@@ -201,7 +225,7 @@ def _clip(g: Context, x: Value, low: Value | None = None, high: Value | None = N
     if all(b is None or (a is not None and a.size == 1) for b, a in given):
         limits = [None if a is None else a.reshape(-1)[0].item() for a in known]
         if not any(limit is not None and limit != limit for limit in limits):
-            return g.add(ops.clip, x, low=limits[0], high=limits[1])
+            return clip(g, x, limits[0], limits[1])
     if low is not None:
         x = g.add(ops.maximum, x, g.reshape(low, ()))
     return x if high is None else g.add(ops.minimum, x, g.reshape(high, ()))

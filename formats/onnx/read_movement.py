@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -333,7 +332,7 @@ def _range_11(g: Context, start: Value, limit: Value, delta: Value) -> Value:
 
 
 @reads("Range", since=27)
-def _range(g: Context, start: Value, limit: Value, delta: Value, **_: Any) -> Value:
+def _range(g: Context, start: Value, limit: Value, delta: Value, *, stash_type: int = 1) -> Value:
     return range_(g, start, limit, delta)
 
 

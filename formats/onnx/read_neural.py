@@ -351,7 +351,11 @@ def _max_unpool(
             spatial, steps, kernel_shape, before, after, strict=True
         )
     ]
-    wanted = own
-    if output_shape is not None:
-        wanted = list(g.extents(output_shape, "MaxUnpool's output_shape"))[2:]
-    return g.add(ops.max_unpool, x, places, spatial=tuple(wanted))
+    y = g.add(ops.max_unpool, x, places, spatial=tuple(own))
+    if output_shape is None:
+        return y
+    wanted = g.extents(output_shape, "MaxUnpool's output_shape")
+    if len(wanted) != g.rank(x):
+        raise ModelError(f"MaxUnpool: output_shape {wanted} for {g.type(x)}")
+    after_all = tuple(size - extent for size, extent in zip(wanted, g.shape(y), strict=True))
+    return g.add(ops.pad, y, before=(0,) * g.rank(x), after=after_all, mode="constant")

@@ -44,8 +44,8 @@ _MODULES = (
     "recurrent",
     "resizing",
     "quantization",
-    "generation",
     "control",
+    "legacy",
 )
 
 

@@ -385,12 +385,14 @@ class Scope:
 
     # --- the main graph ------------------------------------------------------------------
 
-    def read_graph(self, proto: Any) -> None:
-        """Read the model's main graph: inputs, constants, nodes, outputs."""
+    def read_graph(self, proto: Any, fixed: Mapping[str, Array]) -> None:
+        """Read the model's main graph: inputs (but ``fixed`` ones), constants, nodes, outputs."""
         constants = {t.name for t in proto.initializer}
         constants.update(t.values.name for t in proto.sparse_initializer)
         for value in proto.input:
-            if value.name not in constants:
+            if value.name in fixed:
+                self._fixed_input(value, fixed[value.name])
+            elif value.name not in constants:
                 self._input(value)
         self.read_initializers(proto)
         self.read_nodes(proto.node)
@@ -412,6 +414,17 @@ class Scope:
         if value.name in self.names:
             raise ModelError(f"the graph has two inputs {value.name!r}")
         self.bind(value.name, self.place.graph.input(value.name, type_))
+
+    def _fixed_input(self, value: Any, array: Array) -> None:
+        what = f"input {value.name!r}"
+        declared = self.declared_type(value.type, value.name, what)
+        given = TensorType.of(array)
+        fits = zip(declared.shape, given.shape, strict=False)
+        if (declared.dtype, declared.rank) != (given.dtype, given.rank) or any(
+            isinstance(extent, int) and extent != size for extent, size in fits
+        ):
+            raise ModelError(f"{what} is {declared}; the constant given for it is {given}")
+        self.bind(value.name, self.place.graph.param(array, value.name))
 
     def declared_type(self, proto: Any, name: str, what: str) -> TensorType:
         """The TensorType of a TypeProto; unknown extents become symbols."""

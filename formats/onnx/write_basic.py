@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,6 @@ _SAME_ATTRIBUTES = {
     "selu": "Selu",
     "hard_sigmoid": "HardSigmoid",
     "thresholded_relu": "ThresholdedRelu",
-    "gelu": "Gelu",
 }
 
 
@@ -126,10 +126,15 @@ def _swish(w: Writer, node: Node, x: str) -> str:
     return w.add("Mul", x, w.add("Sigmoid", scaled))
 
 
+@writes("gelu")
+def _gelu(w: Writer, node: Node, x: str) -> str:
+    return w.add("Gelu", x, approximate="tanh" if node.attrs["approximate"] else "none")
+
+
 @writes("clip")
 def _clip(w: Writer, node: Node, x: str) -> str:
     bounds = [
-        None if node.attrs[name] is None else w.scalar_like(node.inputs[0], node.attrs[name])
+        None if math.isinf(node.attrs[name]) else w.scalar_like(node.inputs[0], node.attrs[name])
         for name in ("low", "high")
     ]
     return w.add("Clip", x, *bounds)
