@@ -15,13 +15,17 @@ def compile_graph(
     graph: Graph,
     target: str | Target = "cpu",
     shapes: Mapping[str, Sequence[int]] | None = None,
+    threads: int | None = None,
 ) -> Session:
     """Compile ``graph`` (which stays as it is) for a target.
 
     ``shapes`` fixes the shapes of inputs by name; other symbolic extents stay open, and one
-    compiled session serves all their values. Raises ModelError for a graph that is not
+    compiled session serves all their values. ``threads`` bounds the threads of one run; by
+    default a run may use all processors that the process may use. Raises ModelError for a graph that is not
     valid, UnsupportedError where the target lacks kernels.
     """
+    if threads is not None and threads < 1:
+        raise ModelError(f"a run needs at least one thread, not {threads}")
     chosen = target_named(target) if isinstance(target, str) else target
     check(graph)
     prepared = graph.substitute(fixed_symbols(graph, shapes or {}))
@@ -31,7 +35,7 @@ def compile_graph(
     run_passes(prepared, chosen.passes)
     if [(value, prepared.type(value)) for value in prepared.inputs] != declared:
         raise ModelError(f"the passes of target {chosen.name!r} changed the graph's inputs")
-    return Session(prepared, chosen.lower(prepared), chosen.name)
+    return Session(prepared, chosen.lower(prepared, threads), chosen.name)
 
 
 def fixed_symbols(graph: Graph, shapes: Mapping[str, Sequence[int]]) -> dict[str, Extent]:

@@ -32,13 +32,14 @@ class Executable(Protocol):
 class Target:
     """One way to run graphs.
 
-    ``passes`` prepare a graph for it, in order; ``lower`` compiles the result. ``lower``
-    raises UnsupportedError naming every node it has no kernel for.
+    ``passes`` prepare a graph for it, in order; ``lower`` compiles the result, for a number
+    of threads where the target has any (None: its own choice). ``lower`` raises
+    UnsupportedError for nodes it has no kernel for.
     """
 
     name: str
     passes: tuple[Pass, ...]
-    lower: Callable[[Graph], Executable]
+    lower: Callable[[Graph, int | None], Executable]
 
 
 def target_named(name: str) -> Target:

@@ -326,3 +326,27 @@ def test_many_threads_on_one_session_give_the_same_bits() -> None:
 def test_custom_operators_are_operators() -> None:
     assert isinstance(swish, Op)
     assert swish.attributes == {"beta": 1.0}
+
+
+def test_thread_counts_give_the_same_bits() -> None:
+    graph = Graph()
+    x = graph.input("x", TensorType("float32", (symbol("n"), 96)))
+    value = x
+    for _ in range(3):
+        value = graph.add(softmax, graph.add(swish, value))
+    graph.output(value)
+    data = random((500, 96))
+    results = [Session(graph, lower(graph, threads), "cpu")(data) for threads in (1, 2, 3, 8)]
+    for result in results:
+        np.testing.assert_array_equal(result, results[0])
+
+
+def test_a_failing_item_on_several_threads_is_reported() -> None:
+    graph = Graph()
+    x = graph.input("x", TensorType("float32", (100_000,)))
+    graph.output(graph.add(checked, x, name="guard"))
+    data = np.ones(100_000, np.float32)
+    data[77_777] = -1
+    session = Session(graph, lower(graph, 4), "cpu")
+    with pytest.raises(ModelError, match=r"guard.*status 77778"):
+        session(data)

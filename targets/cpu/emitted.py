@@ -65,9 +65,6 @@ def emit_body(
     for _, rank in operands:
         types += [POINTER, *([I64] * rank)]
     function = ir.Function(module, ir.FunctionType(I64, [*types, *scalars]), name)
-    for argument in function.args:
-        if isinstance(argument.type, ir.PointerType):
-            argument.add_attribute("noalias")
     first = 1 + sum(1 + rank for _, rank in operands[: body.operands])
     forwarded = function.args[first:]
     tail = None

@@ -15,6 +15,7 @@ from ...compiler.memory import ALIGNMENT
 from ...ir import Array, Error, Extent, LimitError, ModelError, TensorType
 from ...ir.dim import evaluate
 from .object_code import LoadedObject
+from .pool import borrowed_pool
 from .program import ENTRY, Context, Failure, StepInfo
 
 _Pointer = ctypes.c_void_p
@@ -36,8 +37,15 @@ class ProgramInfo:
 class CpuExecutable:
     """Machine code with its parameters; safe to call from several threads at once."""
 
-    def __init__(self, code: LoadedObject, info: ProgramInfo, params: Sequence[Array]) -> None:
+    def __init__(
+        self,
+        code: LoadedObject,
+        info: ProgramInfo,
+        params: Sequence[Array],
+        threads: int = 1,
+    ) -> None:
         self.info = info
+        self.threads = threads
         self._code = code  # keeps the machine code loaded
         self._function = _FUNCTION(code.address(ENTRY))
         self._params = [aligned(array) for array in params]
@@ -73,7 +81,9 @@ class CpuExecutable:
         context = _context(self._param_table, symbol_table, failure, self._memory_limit)
         arena = self._take_arena(self.arena_bytes(symbols))
         try:
-            failed = self._function(values.ctypes.data, arena.ctypes.data, context.ctypes.data)
+            with borrowed_pool(self.threads) as pool:
+                context[Context.POOL] = pool
+                failed = self._function(values.ctypes.data, arena.ctypes.data, context.ctypes.data)
         finally:
             self._give_arena(arena)
         if failed:

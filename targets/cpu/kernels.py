@@ -20,6 +20,7 @@ from ...ir.data_type import item_size
 from ...ir.dim import Dim
 from .emitted import EmittedBody
 from .extents import I64
+from .parallel import JOB_TYPE
 
 POINTER = ir.PointerType()
 # Sums may be split over vector lanes and products and sums contracted; NaN stays NaN.
@@ -42,10 +43,16 @@ class BodySignature:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """One LLVM function: takes operand pointers, then the values of ``extents``; returns i64."""
+    """One LLVM function: ``i64 function(begin, end, operand pointers..., values of extents...)``.
+
+    ``job`` does the same with its arguments in memory, eight bytes each: ``i64 job(arguments,
+    begin, end)``. There are ``items`` work items.
+    """
 
     function: ir.Function
+    job: ir.Function
     extents: tuple[Dim, ...]
+    items: Extent
 
 
 class KernelSet:
@@ -53,7 +60,7 @@ class KernelSet:
 
     def __init__(self, module: ir.Module) -> None:
         self._module = module
-        self._kernels: dict[object, ir.Function] = {}
+        self._kernels: dict[object, tuple[ir.Function, ir.Function]] = {}
         self.bodies: dict[str, BodySignature] = {}
 
     def kernel(self, calls: Sequence[Call], movement: bool) -> Kernel:
@@ -65,14 +72,15 @@ class KernelSet:
         extents = _Numbering()
         key = tuple(self._key(call, movement, extents) for call in calls)
         if key not in self._kernels:
-            self._kernels[key] = self._emit(calls, movement, extents)
-        return Kernel(self._kernels[key], tuple(extents.found))
+            function = self._emit(calls, movement, extents)
+            self._kernels[key] = function, self._emit_job(function)
+        return Kernel(*self._kernels[key], tuple(extents.found), calls[0].items)
 
     def _key(self, call: Call, movement: bool, extents: _Numbering) -> object:
         body = self._body(call, movement)
         views = tuple((v.dtype, tuple(map(extents.number, v.shape))) for v in call.operands)
         scalars = tuple(s if isinstance(s, float) else extents.number(s) for s in call.scalars)
-        return body.name, views, extents.number(call.items), tuple(map(repr, scalars))
+        return body.name, views, tuple(map(repr, scalars))
 
     def _body(self, call: Call, movement: bool) -> BodySignature:
         operands = tuple((_element(view, movement), len(view.shape)) for view in call.operands)
@@ -96,7 +104,7 @@ class KernelSet:
 
     def _emit(self, calls: Sequence[Call], movement: bool, extents: _Numbering) -> ir.Function:
         pointers = sum(len(call.operands) for call in calls)
-        parameters = [POINTER] * pointers + [I64] * len(extents.found)
+        parameters = [I64, I64] + [POINTER] * pointers + [I64] * len(extents.found)
         function = ir.Function(
             self._module,
             ir.FunctionType(I64, parameters),
@@ -104,7 +112,7 @@ class KernelSet:
         )
         function.linkage = "internal"
         function.attributes.add("noinline")
-        arguments = list(function.args)
+        begin, end, *arguments = function.args
         values = dict(zip(extents.found, arguments[pointers:], strict=True))
 
         def value(extent: Extent) -> ir.Value:
@@ -116,11 +124,10 @@ class KernelSet:
         loop = function.append_basic_block("item")
         latch = function.append_basic_block("next")
         zero, one = ir.Constant(I64, 0), ir.Constant(I64, 1)
-        items = value(calls[0].items)
-        entry.cbranch(entry.icmp_signed(">", items, zero), loop, done)
+        entry.cbranch(entry.icmp_signed(">", end, begin), loop, done)
         builder = ir.IRBuilder(loop)
         item = builder.phi(I64, "item")
-        item.add_incoming(zero, entry.block)
+        item.add_incoming(begin, entry.block)
         statuses = []
         for call in calls:
             taken, arguments = arguments[: len(call.operands)], arguments[len(call.operands) :]
@@ -131,13 +138,29 @@ class KernelSet:
             builder.position_at_end(after)
         following = builder.add(item, one)
         item.add_incoming(following, builder.block)
-        builder.cbranch(builder.icmp_signed("<", following, items), loop, done)
+        builder.cbranch(builder.icmp_signed("<", following, end), loop, done)
         ir.IRBuilder(done).ret(zero)
         builder.position_at_end(failed)
         result = builder.phi(I64)
         for status, block in statuses:
             result.add_incoming(status, block)
         builder.ret(result)
+        return function
+
+    def _emit_job(self, kernel: ir.Function) -> ir.Function:
+        """The kernel as a job of the thread pool."""
+        function = ir.Function(self._module, JOB_TYPE, f"{kernel.name}_job")
+        function.linkage = "internal"
+        table, begin, end = function.args
+        builder = ir.IRBuilder(function.append_basic_block("entry"))
+        loaded = [
+            builder.load(
+                builder.gep(table, [ir.Constant(I64, number)], source_etype=I64),
+                typ=argument.type,
+            )
+            for number, argument in enumerate(kernel.args[2:])
+        ]
+        builder.ret(builder.call(kernel, [begin, end, *loaded]))
         return function
 
     def _call(

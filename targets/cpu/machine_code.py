@@ -20,6 +20,7 @@ from .object_code import (
     load_object,
     optimise,
 )
+from .parallel import WORKER, runtime_text
 from .program import ENTRY, Program
 
 _OPTIMISATION = 3
@@ -33,7 +34,8 @@ def machine_code(program: Program) -> LoadedObject:
     code = cache.get(key)
     if code is None:
         bodies = [_lowered(body, cpu, cache) for body in program.kernels.bodies.values()]
-        module = link([text, *bodies], exports=[ENTRY])
+        runtime = runtime_text(cpu.triple.partition("-")[0])
+        module = link([text, *bodies, runtime], exports=[ENTRY, WORKER])
         code = emit_object(optimise(module, cpu, _OPTIMISATION), cpu)
         cache.put(key, code)
     return load_object(code)

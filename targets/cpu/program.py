@@ -16,8 +16,9 @@ from llvmlite import ir
 
 from ...ir import Extent, Graph, Node, TensorType, Value, View, Workspace
 from .extents import I64, ExtentEmitter
-from .kernels import POINTER, KernelSet
+from .kernels import POINTER, Kernel, KernelSet
 from .lowering import Step, is_elementwise, reusable_operands, scratch_of, steps_of
+from .parallel import declare_parallel
 from .placement import Kind, Place, Placement, Scratch, is_late, place
 
 I8, I32, DOUBLE = ir.IntType(8), ir.IntType(32), ir.DoubleType()
@@ -25,6 +26,11 @@ ENTRY_TYPE = ir.FunctionType(I32, [POINTER, POINTER, POINTER])
 ENTRY = "opweave_run"
 # No symbol may be larger: sizes computed from a few of them then stay within 64 bits.
 LARGEST_EXTENT = 2**40
+# Kernels that take less than this on one thread are not worth handing out; the rates are
+# what one core does at least, so that the estimate is an upper one.
+_SHARED_SECONDS = 4e-6
+_FLOPS_A_SECOND = 5e10
+_BYTES_A_SECOND = 2e10
 
 
 class Context(IntEnum):
@@ -34,6 +40,7 @@ class Context(IntEnum):
     SYMBOLS = 1  # pointer to the values of the symbols
     FAILURE = 2  # pointer to two int64: step number, code
     MEMORY_LIMIT = 3  # bytes that one late allocation may have
+    POOL = 4  # the thread pool, or null to run on the calling thread alone
 
 
 class Failure(IntEnum):
@@ -220,9 +227,52 @@ class GraphEmitter:
         kernel = self.program.kernels.kernel(step.calls, step.movement)
         arguments = [self._view(node, view) for call in step.calls for view in call.operands]
         arguments += [self.extents.emit(self.block, extent) for extent in kernel.extents]
-        status = self.block.call(kernel.function, arguments)
+        items = self.extents.emit(self.block, kernel.items)
+        serial = [ir.Constant(I64, 0), items, *arguments]
+        if kernel.items == 1 or not self._is_worth_sharing(node):
+            status = self.block.call(kernel.function, serial)
+        else:
+            status = self._shared(kernel, arguments, items, serial)
         ok = self.block.icmp_signed("==", status, ir.Constant(I64, 0))
         self.fail_unless(ok, number, status)
+
+    def _is_worth_sharing(self, node: Node) -> bool:
+        """False for a node that one thread finishes before another one has noticed it."""
+        types = [None if value is None else self.graph.type(value) for value in node.inputs]
+        cost = node.op.cost_of(types, node.attrs)
+        if not isinstance(cost.flops, int) or not isinstance(cost.nbytes, int):
+            return True
+        return cost.flops / _FLOPS_A_SECOND + cost.nbytes / _BYTES_A_SECOND > _SHARED_SECONDS
+
+    def _shared(
+        self, kernel: Kernel, arguments: list[ir.Value], items: ir.Value, serial: list[ir.Value]
+    ) -> ir.Value:
+        """The status of a kernel that the thread pool runs, if there is one."""
+        builder = self.block
+        with builder.goto_entry_block():
+            table = builder.alloca(I64, size=max(len(arguments), 1))
+        pool = self.context_field(Context.POOL)
+        alone = self.function.append_basic_block("alone")
+        together = self.function.append_basic_block("together")
+        after = self.function.append_basic_block("computed")
+        null = ir.Constant(POINTER, None)
+        builder.cbranch(builder.icmp_unsigned("==", pool, null), alone, together)
+        builder.position_at_end(alone)
+        own = builder.call(kernel.function, serial)
+        builder.branch(after)
+        builder.position_at_end(together)
+        table.type = POINTER
+        for number, argument in enumerate(arguments):
+            place_ = builder.gep(table, [ir.Constant(I64, number)], source_etype=I64)
+            builder.store(argument, place_)
+        parallel = declare_parallel(self.program.module)
+        shared = builder.call(parallel, [pool, kernel.job, table, items])
+        builder.branch(after)
+        builder.position_at_end(after)
+        status = builder.phi(I64)
+        status.add_incoming(own, alone)
+        status.add_incoming(shared, together)
+        return status
 
     def _view(self, node: Node, view: View) -> ir.Value:
         if isinstance(view.source, Workspace):

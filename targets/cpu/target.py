@@ -5,5 +5,6 @@ from __future__ import annotations
 from ...compiler.passes import CANONICALISE, FUSE, LEGALISE_HALF
 from ...compiler.target import Target
 from .build import lower
+from .dense.select import SELECT_DENSE
 
-TARGET = Target("cpu", (*CANONICALISE, LEGALISE_HALF, FUSE), lower)
+TARGET = Target("cpu", (*CANONICALISE, LEGALISE_HALF, SELECT_DENSE, FUSE), lower)

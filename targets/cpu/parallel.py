@@ -1,0 +1,299 @@
+"""Running the items of a kernel on several threads: the native side, as LLVM instructions.
+
+The thread that runs a program publishes a job (a function, its arguments, a number of items)
+in a *pool* and takes part in it; workers that are awake help. One atomic word holds the job's
+generation, its number of chunks and the next chunk to be claimed, so a claim is one addition,
+and a thread that comes late finds nothing to do, whatever job is there by then. The caller
+waits only for chunks that were claimed, never for a thread that sleeps. Workers spin for a
+while, then sleep on a futex. Items are independent, so results do not depend on who did what.
+"""
+
+from __future__ import annotations
+
+import sys
+from enum import IntEnum
+
+from llvmlite import ir
+
+from .extents import I64
+
+POINTER = ir.PointerType()
+I32 = ir.IntType(32)
+JOB_TYPE = ir.FunctionType(I64, [POINTER, I64, I64])
+
+PARALLEL = "opweave_parallel"
+PARALLEL_TYPE = ir.FunctionType(I64, [POINTER, POINTER, POINTER, I64])
+WORKER = "opweave_worker"
+WORKER_TYPE = ir.FunctionType(ir.VoidType(), [POINTER])
+
+
+class Pool(IntEnum):
+    """Fields of the pool, in units of eight bytes; those that threads contend for lie apart."""
+
+    TICKET = 0
+    DONE = 8
+    JOB = 16
+    ARGUMENTS = 17
+    ITEMS = 18
+    CHUNK = 19
+    STATUS = 20
+    THREADS = 21
+    SLEEPERS = 24
+    WAKE = 32
+    STOP = 40
+
+
+POOL_BYTES = 48 * 8
+# ticket = generation << 48 | chunks << 24 | next chunk
+_CHUNK_BITS = 24
+_CHUNK_MASK = (1 << _CHUNK_BITS) - 1
+_LARGEST_JOB = 1 << 20
+# Chunks for each thread: enough that one which comes late or is preempted delays little.
+_CHUNKS_A_THREAD = 4
+# Rounds of waiting, each a pause instruction: about half a millisecond before a worker sleeps.
+_SPINS_BEFORE_SLEEP = 20_000
+_SPINS_BEFORE_YIELD = 2_000
+_FUTEX_WAIT, _FUTEX_WAKE = 128, 129  # private to the process
+_SYSCALL_FUTEX = {"x86_64": 202, "aarch64": 98}
+
+
+def _c(value: int) -> ir.Constant:
+    return ir.Constant(I64, value)
+
+
+def declare_parallel(module: ir.Module) -> ir.Function:
+    """``status = opweave_parallel(pool, job, arguments, items)``; defined by the runtime."""
+    return module.globals.get(PARALLEL) or ir.Function(module, PARALLEL_TYPE, PARALLEL)
+
+
+def runtime_text(machine: str) -> str:
+    """A module that defines the runtime's functions for a machine such as "x86_64"."""
+    return str(_Runtime(machine).module)
+
+
+class _Runtime:
+    """Emits the runtime."""
+
+    def __init__(self, machine: str) -> None:
+        self.machine = machine
+        self.module = ir.Module("opweave_parallel")
+        self.claim = self._emit_claim()
+        self._emit_parallel()
+        self._emit_worker()
+
+    # --- small pieces ----------------------------------------------------------------------
+
+    def _field(self, builder: ir.IRBuilder, pool: ir.Value, field: Pool) -> ir.Value:
+        return builder.gep(pool, [_c(int(field))], source_etype=I64)
+
+    def _load(self, builder: ir.IRBuilder, pool: ir.Value, field: Pool) -> ir.Value:
+        """An atomic load that sees what was written before the value was."""
+        return builder.load_atomic(self._field(builder, pool, field), "seq_cst", 8, typ=I64)
+
+    def _store(self, builder: ir.IRBuilder, pool: ir.Value, field: Pool, value: ir.Value) -> None:
+        # An exchange, because llvmlite's atomic store does not know opaque pointers.
+        builder.atomic_rmw("xchg", self._field(builder, pool, field), value, "seq_cst")
+
+    def _add(self, builder: ir.IRBuilder, pool: ir.Value, field: Pool, value: int) -> ir.Value:
+        place = self._field(builder, pool, field)
+        return builder.atomic_rmw("add", place, _c(value), "seq_cst")
+
+    def _chunks(self, builder: ir.IRBuilder, ticket: ir.Value) -> ir.Value:
+        return builder.and_(builder.lshr(ticket, _c(_CHUNK_BITS)), _c(_CHUNK_MASK))
+
+    def _pause(self, builder: ir.IRBuilder) -> None:
+        if self.machine == "x86_64":
+            type_ = ir.FunctionType(ir.VoidType(), [])
+            name = "llvm.x86.sse2.pause"
+            builder.call(self.module.globals.get(name) or ir.Function(self.module, type_, name), [])
+        elif self.machine == "aarch64":
+            type_ = ir.FunctionType(ir.VoidType(), [I32])
+            name = "llvm.aarch64.hint"
+            hint = self.module.globals.get(name) or ir.Function(self.module, type_, name)
+            builder.call(hint, [ir.Constant(I32, 1)])
+
+    def _yield(self, builder: ir.IRBuilder) -> None:
+        type_ = ir.FunctionType(I32, [])
+        name = "sched_yield"
+        builder.call(self.module.globals.get(name) or ir.Function(self.module, type_, name), [])
+
+    def _has_futex(self) -> bool:
+        return sys.platform.startswith("linux") and self.machine in _SYSCALL_FUTEX
+
+    def _futex(
+        self, builder: ir.IRBuilder, pool: ir.Value, operation: int, value: ir.Value
+    ) -> None:
+        if not self._has_futex():
+            self._yield(builder)
+            return
+        type_ = ir.FunctionType(I64, [I64], var_arg=True)
+        name = "syscall"
+        syscall = self.module.globals.get(name) or ir.Function(self.module, type_, name)
+        null = ir.Constant(POINTER, None)
+        word = self._field(builder, pool, Pool.WAKE)
+        number = _c(_SYSCALL_FUTEX[self.machine])
+        builder.call(syscall, [number, word, _c(operation), value, null, null, _c(0)])
+
+    # --- functions -------------------------------------------------------------------------
+
+    def _emit_claim(self) -> ir.Function:
+        """``bool claim(pool)``: claim one chunk and run it; false when there is none."""
+        boolean = ir.IntType(1)
+        function = ir.Function(self.module, ir.FunctionType(boolean, [POINTER]), "claim")
+        function.linkage = "internal"
+        (pool,) = function.args
+        builder = ir.IRBuilder(function.append_basic_block("entry"))
+        run = function.append_basic_block("run")
+        none = function.append_basic_block("none")
+        ticket = self._add(builder, pool, Pool.TICKET, 1)
+        number = builder.and_(ticket, _c(_CHUNK_MASK))
+        builder.cbranch(
+            builder.icmp_unsigned("<", number, self._chunks(builder, ticket)), run, none
+        )
+        ir.IRBuilder(none).ret(ir.Constant(boolean, 0))
+        builder.position_at_end(run)
+        # The job cannot change before this chunk is done.
+        job = builder.load(self._field(builder, pool, Pool.JOB), typ=POINTER)
+        arguments = builder.load(self._field(builder, pool, Pool.ARGUMENTS), typ=POINTER)
+        items = builder.load(self._field(builder, pool, Pool.ITEMS), typ=I64)
+        chunk = builder.load(self._field(builder, pool, Pool.CHUNK), typ=I64)
+        begin = builder.mul(number, chunk)
+        end = builder.add(begin, chunk)
+        end = builder.select(builder.icmp_signed("<", end, items), end, items)
+        status = builder.call(_typed(job), [arguments, begin, end])
+        bad = function.append_basic_block("bad")
+        done = function.append_basic_block("done")
+        builder.cbranch(builder.icmp_signed("!=", status, _c(0)), bad, done)
+        builder.position_at_end(bad)
+        self._store(builder, pool, Pool.STATUS, status)
+        builder.branch(done)
+        builder.position_at_end(done)
+        self._add(builder, pool, Pool.DONE, 1)
+        builder.ret(ir.Constant(boolean, 1))
+        return function
+
+    def _emit_parallel(self) -> None:
+        function = ir.Function(self.module, PARALLEL_TYPE, PARALLEL)
+        pool, job, arguments, items = function.args
+        builder = ir.IRBuilder(function.append_basic_block("entry"))
+        threads = builder.load(self._field(builder, pool, Pool.THREADS), typ=I64)
+        wanted = builder.mul(threads, _c(_CHUNKS_A_THREAD))
+        most = builder.select(
+            builder.icmp_signed("<", wanted, _c(_LARGEST_JOB)), wanted, _c(_LARGEST_JOB)
+        )
+        chunk = builder.sdiv(builder.sub(builder.add(items, most), _c(1)), most)
+        chunks = builder.sdiv(builder.sub(builder.add(items, chunk), _c(1)), chunk)
+        for field, value in (
+            (Pool.JOB, job),
+            (Pool.ARGUMENTS, arguments),
+            (Pool.ITEMS, items),
+            (Pool.CHUNK, chunk),
+            (Pool.STATUS, _c(0)),
+            (Pool.DONE, _c(0)),
+        ):
+            builder.store(value, self._field(builder, pool, field))
+        old = self._load(builder, pool, Pool.TICKET)
+        generation = builder.add(builder.lshr(old, _c(48)), _c(1))
+        ticket = builder.or_(builder.shl(generation, _c(48)), builder.shl(chunks, _c(_CHUNK_BITS)))
+        self._store(builder, pool, Pool.TICKET, ticket)
+        sleepers = self._load(builder, pool, Pool.SLEEPERS)
+        wake = function.append_basic_block("wake")
+        help_ = function.append_basic_block("help")
+        wait = function.append_basic_block("wait")
+        finished = function.append_basic_block("finished")
+        builder.cbranch(builder.icmp_signed(">", sleepers, _c(0)), wake, help_)
+        builder.position_at_end(wake)
+        self._add(builder, pool, Pool.WAKE, 1)
+        self._futex(builder, pool, _FUTEX_WAKE, _c(2**31 - 1))
+        builder.branch(help_)
+        builder.position_at_end(help_)
+        builder.cbranch(builder.call(self.claim, [pool]), help_, wait)
+        builder.position_at_end(wait)
+        self._emit_wait(builder, pool, chunks, wait, help_, finished)
+        builder.position_at_end(finished)
+        builder.ret(builder.load(self._field(builder, pool, Pool.STATUS), typ=I64))
+
+    def _emit_wait(
+        self,
+        builder: ir.IRBuilder,
+        pool: ir.Value,
+        chunks: ir.Value,
+        wait: ir.Block,
+        before: ir.Block,
+        finished: ir.Block,
+    ) -> None:
+        """Wait until the claimed chunks are done; give the processor away if it takes long."""
+        spins = builder.phi(I64)
+        spins.add_incoming(_c(0), before)
+        done = self._load(builder, pool, Pool.DONE)
+        spin = builder.append_basic_block("spin")
+        builder.cbranch(builder.icmp_signed(">=", done, chunks), finished, spin)
+        builder.position_at_end(spin)
+        self._pause(builder)
+        following = builder.add(spins, _c(1))
+        long = builder.append_basic_block("long")
+        again = builder.append_basic_block("again")
+        builder.cbranch(builder.icmp_signed(">", following, _c(_SPINS_BEFORE_YIELD)), long, again)
+        builder.position_at_end(long)
+        self._yield(builder)
+        builder.branch(again)
+        builder.position_at_end(again)
+        spins.add_incoming(following, again)
+        builder.branch(wait)
+
+    def _emit_worker(self) -> None:
+        """``void opweave_worker(pool)``: help until the pool stops."""
+        function = ir.Function(self.module, WORKER_TYPE, WORKER)
+        (pool,) = function.args
+        names = ("look", "work", "idle", "tired", "sleep", "awake", "stop", "next")
+        builder = ir.IRBuilder(function.append_basic_block("entry"))
+        blocks = {name: function.append_basic_block(name) for name in names}
+        builder.branch(blocks["look"])
+        entry = builder.block
+        builder.position_at_end(blocks["look"])
+        spins = builder.phi(I64)
+        spins.add_incoming(_c(0), entry)
+        builder.cbranch(self._available(builder, pool), blocks["work"], blocks["idle"])
+        builder.position_at_end(blocks["work"])
+        builder.call(self.claim, [pool])
+        spins.add_incoming(_c(0), builder.block)
+        builder.branch(blocks["look"])
+        builder.position_at_end(blocks["idle"])
+        stop = self._load(builder, pool, Pool.STOP)
+        builder.cbranch(builder.icmp_signed("!=", stop, _c(0)), blocks["stop"], blocks["next"])
+        ir.IRBuilder(blocks["stop"]).ret_void()
+        builder.position_at_end(blocks["next"])
+        self._pause(builder)
+        following = builder.add(spins, _c(1))
+        spins.add_incoming(following, builder.block)
+        builder.cbranch(
+            builder.icmp_signed("<", following, _c(_SPINS_BEFORE_SLEEP)),
+            blocks["look"],
+            blocks["tired"],
+        )
+        builder.position_at_end(blocks["tired"])
+        # First say that somebody sleeps, then look once more: the caller does it the other way.
+        wake = self._load(builder, pool, Pool.WAKE)
+        self._add(builder, pool, Pool.SLEEPERS, 1)
+        stop = self._load(builder, pool, Pool.STOP)
+        stay = builder.or_(self._available(builder, pool), builder.icmp_signed("!=", stop, _c(0)))
+        builder.cbranch(stay, blocks["awake"], blocks["sleep"])
+        builder.position_at_end(blocks["sleep"])
+        low = builder.and_(wake, _c(2**32 - 1))
+        self._futex(builder, pool, _FUTEX_WAIT, low)
+        builder.branch(blocks["awake"])
+        builder.position_at_end(blocks["awake"])
+        self._add(builder, pool, Pool.SLEEPERS, -1)
+        spins.add_incoming(_c(0), builder.block)
+        builder.branch(blocks["look"])
+
+    def _available(self, builder: ir.IRBuilder, pool: ir.Value) -> ir.Value:
+        ticket = self._load(builder, pool, Pool.TICKET)
+        number = builder.and_(ticket, _c(_CHUNK_MASK))
+        return builder.icmp_unsigned("<", number, self._chunks(builder, ticket))
+
+
+def _typed(job: ir.Value) -> ir.Value:
+    """A loaded function pointer, with the type that llvmlite needs for a call."""
+    job.type = JOB_TYPE.as_pointer()
+    return job

@@ -1,0 +1,102 @@
+"""Pools of worker threads: the host's side of ``parallel``.
+
+A pool serves one run at a time. A run that finds all pools of its size in use computes alone,
+so that several callers never wait for one another. Workers are made when first needed, sleep
+when there is nothing to do, and do not survive a fork: a child makes its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from .object_code import LoadedObject, emit_object, host_cpu, link, load_object, optimise
+from .parallel import POOL_BYTES, WORKER, Pool, runtime_text
+
+_lock = threading.Lock()
+_idle: dict[int, list[_ThreadPool]] = {}
+
+
+class _ThreadPool:
+    """``threads - 1`` workers, and the memory through which they are given jobs."""
+
+    def __init__(self, threads: int) -> None:
+        block = np.zeros(POOL_BYTES + 64, np.uint8)
+        start = -block.ctypes.data % 64
+        self._fields = block[start : start + POOL_BYTES].view(np.int64)
+        self._fields[Pool.THREADS] = threads
+        self.address = int(self._fields.ctypes.data)
+        self.process = os.getpid()
+        work = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(_runtime().address(WORKER))
+        for number in range(1, threads):
+            # Daemons: native workers must not keep a finished program alive.
+            threading.Thread(
+                target=work, args=(self.address,), name=f"opweave-{number}", daemon=True
+            ).start()
+
+
+@functools.cache
+def _runtime() -> LoadedObject:
+    cpu = host_cpu()
+    module = link([runtime_text(cpu.triple.partition("-")[0])], exports=[WORKER])
+    return load_object(emit_object(optimise(module, cpu, 2), cpu))
+
+
+@contextlib.contextmanager
+def borrowed_pool(threads: int) -> Iterator[int]:
+    """The address of a pool of ``threads`` threads for one run; 0 to run alone."""
+    if threads <= 1:
+        yield 0
+        return
+    with _lock:
+        idle = _idle.get(threads)
+        if idle is None:
+            idle = _idle[threads] = [_ThreadPool(threads)]
+        pool = idle.pop() if idle else None
+    try:
+        yield pool.address if pool else 0
+    finally:
+        if pool is not None and pool.process == os.getpid():
+            with _lock:
+                _idle.setdefault(threads, []).append(pool)
+
+
+def _after_fork() -> None:
+    """The workers stayed with the parent."""
+    global _lock
+    _lock = threading.Lock()
+    _idle.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def available_threads() -> int:
+    """Processors that this process may use: its affinity, and a container's quota."""
+    if hasattr(os, "sched_getaffinity"):
+        allowed = len(os.sched_getaffinity(0))
+    else:
+        allowed = os.cpu_count() or 1
+    quota = _cgroup_quota()
+    return max(1, min(allowed, quota) if quota else allowed)
+
+
+def _cgroup_quota() -> int:
+    """Whole processors that a Linux control group grants; 0 without a limit."""
+    with contextlib.suppress(OSError, ValueError):
+        limit, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return 0 if limit == "max" else -(-int(limit) // int(period))
+    with contextlib.suppress(OSError, ValueError):
+        folder = Path("/sys/fs/cgroup/cpu")
+        limit_us = int((folder / "cpu.cfs_quota_us").read_text())
+        period_us = int((folder / "cpu.cfs_period_us").read_text())
+        return 0 if limit_us < 0 else -(-limit_us // period_us)
+    return 0
