@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from ..ir import Array, Cost, Extent, ModelError, TensorType, unify
+from ..ir import Array, Call, Cost, Extent, ModelError, Operand, TensorType, unify
 from ..ir.dim import product
+from .correlation import correlation_calls
 from .define import operator, same_type
 from .half import widened
 from .samples import sample, tensor
@@ -39,9 +41,10 @@ def convolution(
     counts = [int(count) for count in outputs]  # type: ignore[arg-type]
     batch, maps = x.shape[0], w.shape[0]
     source = padded(wide, window, counts, 0)
-    result = np.zeros((batch, groups, maps // groups, product(counts)), wide.dtype)
+    places = math.prod(counts)
+    result = np.zeros((batch, groups, maps // groups, places), wide.dtype)
     for offsets in np.ndindex(*w.shape[2:]):
-        piece = tap(source, window, counts, offsets).reshape(batch, groups, w.shape[1], -1)
+        piece = tap(source, window, counts, offsets).reshape(batch, groups, w.shape[1], places)
         matrix = weights[(slice(None), slice(None), *offsets)]
         result += matrix.reshape(groups, maps // groups, w.shape[1]) @ piece
     found = result.reshape(batch, maps, *counts)
@@ -120,6 +123,23 @@ def _(
     out = x.with_shape((x.shape[0], w.shape[0], *outputs))
     taps = product(w.shape[1:])
     return Cost(2 * out.size * taps, x.nbytes + w.nbytes + out.nbytes)
+
+
+@convolution.kernel
+def _(
+    x: Operand,
+    w: Operand,
+    bias: Operand | None,
+    out: Operand,
+    *,
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    pads_begin: Sequence[Extent],
+    pads_end: Sequence[Extent],
+    groups: int,
+) -> list[Call]:
+    window = make_window("convolution", w.shape[2:], strides, dilations, pads_begin, pads_end)
+    return correlation_calls(x, w, bias, out, window, groups)
 
 
 convolution.samples = [

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from ..ir import Array, Cost, Extent, ModelError, TensorType, unify
+from ..ir import Array, Call, Cost, Extent, ModelError, Operand, TensorType, unify
 from ..ir.dim import maximum, product
 from .convolution import check_bias, check_groups
+from .correlation import transposed_calls
 from .define import operator, same_type
 from .half import widened
 from .samples import sample, tensor
@@ -50,9 +52,9 @@ def convolution_transpose(
         )
     ]
     result = np.zeros((batch, maps, *full), wide.dtype)
-    columns = wide.reshape(batch, groups, per_group, -1)
+    columns = wide.reshape(batch, groups, per_group, math.prod(x.shape[2:]))
     for offsets in np.ndindex(*w.shape[2:]) if x.size else ():
-        matrix = weights[(slice(None), slice(None), *offsets)].reshape(groups, per_group, -1)
+        matrix = weights[(slice(None), slice(None), *offsets)].reshape(groups, per_group, w.shape[1])
         piece = (matrix.swapaxes(1, 2) @ columns).reshape(batch, maps, *x.shape[2:])
         slices = [
             slice(offset * dilation, offset * dilation + (extent - 1) * stride + 1, stride)
@@ -171,6 +173,24 @@ def _(
     maps = w.shape[1] * groups
     out = x.with_shape((x.shape[0], maps, *_outputs(x.shape[2:], window, output_padding)))
     return Cost(2 * x.size * product(w.shape[1:]), x.nbytes + w.nbytes + out.nbytes)
+
+
+@convolution_transpose.kernel
+def _(
+    x: Operand,
+    w: Operand,
+    bias: Operand | None,
+    out: Operand,
+    *,
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    pads_begin: Sequence[Extent],
+    pads_end: Sequence[Extent],
+    output_padding: Sequence[Extent],
+    groups: int,
+) -> list[Call]:
+    window = make_window(_WHAT, w.shape[2:], strides, dilations, pads_begin, pads_end, True)
+    return transposed_calls(x, w, bias, out, window, groups)
 
 
 convolution_transpose.samples = [
