@@ -68,6 +68,15 @@ def standard_body(
     return body
 
 
+def default_attributes(schema: Any) -> dict[str, Any]:
+    """The AttributeProtos that hold where a node leaves attributes out."""
+    return {
+        name: attribute.default_value
+        for name, attribute in schema.attributes.items()
+        if attribute.default_value.name
+    }
+
+
 def _version(versions: Sequence[int], opset: int) -> int:
     """The body to use: the newest not after the model's opset, else the oldest."""
     before = [version for version in versions if version <= opset]

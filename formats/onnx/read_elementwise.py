@@ -172,8 +172,6 @@ def _pow(g: Context, x: Value, exponent: Value) -> Value:
 
 @reads("Mod", since=(10, 13, 28))
 def _mod(g: Context, x: Value, y: Value, *, fmod: int = 0) -> Value:
-    if is_float(g.dtype(x)) and not fmod:
-        g.unsupported("Mod of floating-point tensors with fmod=0")
     return g.add(ops.mod, x, y, fmod=bool(fmod))
 
 

@@ -196,7 +196,8 @@ class Scope:
             body = functions.standard_body(schema, proto, attributes.values(), opset, types)
             if body is None:
                 raise registry.missing(domain, proto.op_type, since, opset)
-            return self._inline(body, inputs, attributes, proto, where)
+            defaults = functions.default_attributes(schema)
+            return self._inline(body, inputs, {**defaults, **attributes}, proto, where)
         return self._read_with(entry, context, inputs, attributes, where)
 
     def _free_ok(self, attribute: Any) -> bool:
