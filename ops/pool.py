@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
-from ..ir import Array, Cost, Extent, ModelError, TensorType, UnsupportedError, unify
+from ..ir import (
+    Array,
+    Call,
+    Cost,
+    Extent,
+    ModelError,
+    Operand,
+    TensorType,
+    UnsupportedError,
+    unify,
+)
 from ..ir.data_type import INTEGERS, is_float
 from ..ir.dim import product
 from .define import operator
+from .correlation import triple
 from .half import widened
+from .pool_kernels import (
+    average_pool_plane,
+    lp_pool_plane,
+    max_pool_places_plane,
+    max_pool_plane,
+    unpool,
+)
 from .samples import sample, tensor, values
 from .spatial import Window, make_window, output_extents, padded, spatial_extents, tap
 
@@ -37,10 +56,6 @@ def _window(
     return make_window(what, kernel, strides, dilations, pads_begin, pads_end)
 
 
-def _type_of_array(x: Array) -> TensorType:
-    return TensorType.of(x)
-
-
 def _counts(what: str, x: Array, window: Window, ceil_mode: bool) -> list[int]:
     return [int(n) for n in output_extents(what, x.shape[2:], window, ceil_mode)]  # type: ignore[arg-type]
 
@@ -61,7 +76,7 @@ def max_pool(
     ``strides`` and ``dilations`` left empty are 1, paddings 0. With ``ceil_mode`` a last window
     may reach over the end if it starts inside the input or the padding before it.
     """
-    window = _window("max_pool", _type_of_array(x), kernel, strides, dilations, pads_begin, pads_end)
+    window = _window("max_pool", TensorType.of(x), kernel, strides, dilations, pads_begin, pads_end)
     counts = _counts("max_pool", x, window, ceil_mode)
     source = padded(x, window, counts, lowest(x.dtype.name))
     result = np.full((*x.shape[:2], *counts), lowest(x.dtype.name), x.dtype)
@@ -110,7 +125,7 @@ def max_pool_with_indices(
     without any element has the place -1.
     """
     what = "max_pool_with_indices"
-    window = _window(what, _type_of_array(x), kernel, strides, dilations, pads_begin, pads_end)
+    window = _window(what, TensorType.of(x), kernel, strides, dilations, pads_begin, pads_end)
     counts = _counts(what, x, window, ceil_mode)
     smallest = lowest(x.dtype.name)
     source = padded(x, window, counts, smallest)
@@ -168,7 +183,7 @@ def average_pool(
     a last window of ``ceil_mode`` has beyond the padding never counts.
     """
     what = "average_pool"
-    window = _window(what, _type_of_array(x), kernel, strides, dilations, pads_begin, pads_end)
+    window = _window(what, TensorType.of(x), kernel, strides, dilations, pads_begin, pads_end)
     counts = _counts(what, x, window, ceil_mode)
     wide = widened(x)
     ones = np.ones((1, 1, *x.shape[2:]), wide.dtype)
@@ -220,7 +235,7 @@ def lp_pool(
 ) -> Array:
     """The Lp norm of each window, ``sum(|x| ** p) ** (1 / p)`` (ONNX LpPool-22)."""
     what = "lp_pool"
-    window = _window(what, _type_of_array(x), kernel, strides, dilations, pads_begin, pads_end)
+    window = _window(what, TensorType.of(x), kernel, strides, dilations, pads_begin, pads_end)
     counts = _counts(what, x, window, ceil_mode)
     source = np.abs(padded(widened(x), window, counts, 0)) ** p
     total = np.zeros((*x.shape[:2], *counts), source.dtype)
@@ -275,10 +290,123 @@ def _(x: TensorType, places: TensorType, *, spatial: Sequence[Extent]) -> Tensor
     return x.with_shape((*x.shape[:2], *spatial))
 
 
-def pool_cost(x: TensorType, out: TensorType, taps: Extent) -> Cost:
-    """One FLOP for each element of each window."""
-    return Cost(out.size * taps, x.nbytes + out.nbytes)
+def _geometry(x: Operand, out: Operand, window: Window) -> tuple[Extent, ...]:
+    """Extents of the input, the lifted window and extents of the output."""
+    lifted = window.lifted()
+    moves = (*lifted.kernel, *lifted.strides, *lifted.dilations, *lifted.begin)
+    return (*triple(x.shape[2:]), *moves, *triple(out.shape[2:]))
 
+
+def _plane_call(
+    body: Callable[..., object],
+    x: Operand,
+    outputs: Sequence[Operand],
+    window: Window,
+    more: Sequence[Extent | float],
+) -> Call:
+    out = outputs[0]
+    return Call(
+        body,
+        (x.flat(), *(output.flat() for output in outputs)),
+        items=x.shape[0] * x.shape[1],
+        scalars=(*_geometry(x, out, window), *more),
+        chunk=product(out.shape[2:]),
+    )
+
+
+@max_pool.kernel
+def _(
+    x: Operand,
+    out: Operand,
+    *,
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    pads_begin: Sequence[Extent],
+    pads_end: Sequence[Extent],
+    ceil_mode: bool,
+) -> Call:
+    window = _window("max_pool", x.type, kernel, strides, dilations, pads_begin, pads_end)
+    return _plane_call(max_pool_plane, x, [out], window, [lowest(x.dtype)])
+
+
+@max_pool_with_indices.kernel
+def _(
+    x: Operand,
+    out: Operand,
+    places: Operand,
+    *,
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    pads_begin: Sequence[Extent],
+    pads_end: Sequence[Extent],
+    ceil_mode: bool,
+    storage_order: int,
+) -> Call:
+    what = "max_pool_with_indices"
+    window = _window(what, x.type, kernel, strides, dilations, pads_begin, pads_end)
+    d, h, w = triple(x.shape[2:])
+    steps: tuple[Extent, ...] = (h * w, w, 1)
+    if storage_order:
+        steps = {3: (1, d, d * h), 2: (1, 1, h)}.get(x.rank - 2, (1, 1, 1))
+    more = (lowest(x.dtype), *steps)
+    return _plane_call(max_pool_places_plane, x, [out, places], window, more)
+
+
+@average_pool.kernel
+def _(
+    x: Operand,
+    out: Operand,
+    *,
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    pads_begin: Sequence[Extent],
+    pads_end: Sequence[Extent],
+    ceil_mode: bool,
+    count_include_pad: bool,
+) -> Call:
+    window = _window("average_pool", x.type, kernel, strides, dilations, pads_begin, pads_end)
+    more = (*window.lifted().end, int(count_include_pad))
+    return _plane_call(average_pool_plane, x, [out], window, more)
+
+
+@lp_pool.kernel
+def _(
+    x: Operand,
+    out: Operand,
+    *,
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    pads_begin: Sequence[Extent],
+    pads_end: Sequence[Extent],
+    ceil_mode: bool,
+    p: int,
+) -> Call:
+    window = _window("lp_pool", x.type, kernel, strides, dilations, pads_begin, pads_end)
+    return _plane_call(lp_pool_plane, x, [out], window, [p])
+
+
+@max_unpool.kernel
+def _(x: Operand, places: Operand, out: Operand, *, spatial: Sequence[Extent]) -> Call:
+    return Call(
+        unpool,
+        (x.flat(), places.flat(), out.flat()),
+        error="a place lies outside the result",
+    )
+
+
+def _pool_cost(x: TensorType, *, kernel: Sequence[int], **others: Any) -> Cost:
+    window = _window("a pool", x, kernel, *(others[name] for name in _WINDOW))
+    out = _infer_pool("a pool", x, window, others["ceil_mode"])
+    return Cost(out.size * product(kernel), x.nbytes + out.nbytes)
+
+
+_WINDOW = ("strides", "dilations", "pads_begin", "pads_end")
+for _op in (max_pool, max_pool_with_indices, average_pool, lp_pool):
+    _op.cost(_pool_cost)
 
 _PLANE = tensor((2, 3, 7, 8))
 _COMMON: list[tuple[Array, dict[str, object]]] = [
