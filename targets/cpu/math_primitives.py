@@ -7,13 +7,13 @@ integers count as float64.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 
-from .device_function import DeviceFunction, DeviceSignature, Emitted, TypeRule, delegate
+from .device_function import DeviceFunction, DeviceSignature, Emitted, TypeRule
 from .half_precision import emit_narrow, emit_widen
 
 _INT32, _INT64 = ir.IntType(32), ir.IntType(64)
@@ -205,31 +205,18 @@ double_to_half = _narrowing("double_to_half", types.float64, "float16")
 double_to_bfloat16 = _narrowing("double_to_bfloat16", types.float64, "bfloat16")
 
 
-class _Extremum(Emitted):
-    """Python's max or min of two or more scalars: the first, unless a later one is better.
+def _extremum(name: str, predicate: str) -> Emitted:
+    """Python's max or min of scalars, given one by one or as a tuple.
 
-    Floats decide the type, then the widest integer; a NaN that comes first stays, one that
-    comes later is passed over, as in Python. Numba's own versions give the same and cost a
-    compilation for each combination of types; they serve for what is not scalars.
+    The result is the first, unless a later one is better: a NaN that comes first stays, one
+    that comes later is passed over. Floats decide the type, then the widest integer. Numba's
+    own versions give the same, and cost a compilation for each combination of types.
     """
 
-    def __init__(self, original: Callable[..., Any], predicate: str) -> None:
-        self._original, self._predicate = original, predicate
-        super().__init__(original.__name__, _extremum_rule, self._emit_comparisons)
-
-    def resolve(
-        self, context: Any, arguments: Sequence[types.Type], keywords: Mapping[str, types.Type]
-    ) -> DeviceSignature | None:
-        """The call's types, by Numba for tuples."""
-        found = super().resolve(context, arguments, keywords)
-        if found is None and not keywords:
-            return delegate(context, self._original, arguments)
-        return found
-
-    def _emit_comparisons(
-        self, context: Any, builder: Any, sig: DeviceSignature, values: Sequence[Any]
-    ) -> Any:
-        best, predicate = values[0], self._predicate
+    def emit(context: Any, builder: Any, sig: DeviceSignature, values: Sequence[Any]) -> Any:
+        if isinstance(sig.args[0], types.BaseTuple):
+            values = cgutils.unpack_tuple(builder, values[0])
+        best = values[0]
         for value in values[1:]:
             if isinstance(sig.return_type, types.Float):
                 is_better = builder.fcmp_ordered(predicate, value, best)
@@ -240,16 +227,22 @@ class _Extremum(Emitted):
             best = builder.select(is_better, value, best)
         return best
 
+    return Emitted(name, _extremum_rule, emit)
+
 
 def _extremum_rule(*arguments: types.Type) -> tuple[types.Type, ...] | None:
-    if len(arguments) < 2:
+    is_tuple = len(arguments) == 1 and isinstance(arguments[0], types.BaseTuple)
+    parts = tuple(map(types.unliteral, arguments[0].types)) if is_tuple else arguments
+    if len(parts) < (1 if is_tuple else 2):
         return None
     kind: types.Type | None = None
-    if any(isinstance(argument, types.Float) for argument in arguments):
-        kind = common_float(*arguments)
-    elif all(isinstance(argument, (types.Integer, types.Boolean)) for argument in arguments):
-        kind = _widest(arguments)
-    return None if kind is None else (kind,) * (len(arguments) + 1)
+    if any(isinstance(part, types.Float) for part in parts):
+        kind = common_float(*parts)
+    elif all(isinstance(part, (types.Integer, types.Boolean)) for part in parts):
+        kind = _widest(parts)
+    if kind is None:
+        return None
+    return (kind, types.UniTuple(kind, len(parts))) if is_tuple else (kind,) * (len(parts) + 1)
 
 
 def _widest(arguments: Sequence[types.Type]) -> types.Type:
@@ -264,8 +257,8 @@ def _widest(arguments: Sequence[types.Type]) -> types.Type:
     return types.int64
 
 
-python_max = _Extremum(max, ">")
-python_min = _Extremum(min, "<")
+python_max = _extremum("max", ">")
+python_min = _extremum("min", "<")
 
 
 def converter(kind: types.Type) -> DeviceFunction:

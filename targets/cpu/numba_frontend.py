@@ -113,7 +113,7 @@ def _wrapper(
     for number, llvm_type in enumerate(llvm_types[2:]):
         attributes = ""
         if llvm_type == "ptr":
-            attributes = " noalias nonnull captures(none)"
+            attributes = " noalias captures(none)"
             attributes += f" align {alignment}" if alignment else ""
         parameters.append(f"{llvm_type}{attributes} %a{number}")
         call.append(f"{llvm_type} %a{number}")

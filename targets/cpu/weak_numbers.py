@@ -76,7 +76,7 @@ class WeakOperator(DeviceFunction):
 
 
 class PowerOperator(DeviceFunction):
-    """``x ** n``: products for a small constant n, else the target's own pow for floats."""
+    """``x ** n``: products for a small constant n, else our pow, or Numba's for integers."""
 
     name = "power"
 
@@ -86,11 +86,14 @@ class PowerOperator(DeviceFunction):
     def resolve(
         self, context: Any, arguments: Sequence[types.Type], keywords: Mapping[str, types.Type]
     ) -> DeviceSignature | None:
-        """The power's types; integer powers of integers are Numba's."""
+        """The power's types."""
         base, exponent = types.unliteral(arguments[0]), arguments[1]
-        if isinstance(base, types.Float) and isinstance(exponent, types.IntegerLiteral):
-            number = exponent.literal_value
-            if abs(number) <= _LARGEST_UNROLLED_POWER:
+        number = getattr(exponent, "literal_value", _LARGEST_UNROLLED_POWER + 1)
+        if abs(number) <= _LARGEST_UNROLLED_POWER:
+            if isinstance(base, types.Integer) and number >= 0:
+                wide = types.int64 if base.signed else types.uint64  # as of other products
+                return DeviceSignature(wide, (wide, exponent), _emit_product(number))
+            if isinstance(base, types.Float):
                 return DeviceSignature(base, (base, exponent), _emit_product(number))
         plain = [base, types.unliteral(exponent)]
         if any(isinstance(argument, types.Float) for argument in plain):
@@ -104,14 +107,16 @@ def _emit_product(number: int) -> Callable[..., Any]:
     """``x`` to a constant power by repeated squaring, at most two products a bit."""
 
     def emit(target: Any, builder: Any, sig: DeviceSignature, values: Sequence[Any]) -> Any:
+        is_float = isinstance(sig.return_type, types.Float)
+        multiply = builder.fmul if is_float else builder.mul
         square, result, left = values[0], None, abs(number)
         while left:
             if left & 1:
-                result = square if result is None else builder.fmul(result, square)
+                result = square if result is None else multiply(result, square)
             left >>= 1
             if left:
-                square = builder.fmul(square, square)
-        one = values[0].type(1.0)
+                square = multiply(square, square)
+        one = values[0].type(1)
         if result is None:
             return one
         return builder.fdiv(one, result) if number < 0 else result
