@@ -1,0 +1,498 @@
+"""Kernels of the reductions.
+
+Neighbouring axes that are reduced, or kept, are merged. What is left is reduced one group of
+axes after the other, the last first, through scratch memory: each time a tensor seen as (outer,
+n, inner). With inner 1 the elements of a row are reduced in place of a number, otherwise rows of
+``inner`` elements are reduced side by side; both vectorise.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..ir import Call, Extent, Operand, View, workspace
+from ..ir.data_type import kind_of, numpy_type
+from ..ir.dim import ceil_divide, product
+
+# Elements that one work item should read at least, so that items are worth handing to a thread.
+_ITEM_ELEMENTS = 8192
+# Rows from this length on are cut into segments where there are few of them.
+_LONG_ROW = 4 * _ITEM_ELEMENTS
+_FEW_ROWS = 16
+# Columns that one item reduces side by side; their results stay in the first-level cache.
+_COLUMNS = 1024
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """What is computed: ``combine`` of the elements, each changed by ``first``, then ``last``."""
+
+    combine: str
+    first: str = "same"
+    last: str = "same"
+
+
+# --- scalar pieces; type annotations are left out: Numba infers them ---------------------
+
+
+def _same(v):  # type: ignore[no-untyped-def]
+    return v
+
+
+def _absolute(v):  # type: ignore[no-untyped-def]
+    return -v if v < 0 else v
+
+
+def _square(v):  # type: ignore[no-untyped-def]
+    return v * v
+
+
+def _sum(a, v):  # type: ignore[no-untyped-def]
+    return a + v
+
+
+def _product(a, v):  # type: ignore[no-untyped-def]
+    return a * v
+
+
+def _max(a, v):  # type: ignore[no-untyped-def]
+    larger = v if v > a else a
+    return v if v != v else larger
+
+
+def _min(a, v):  # type: ignore[no-untyped-def]
+    smaller = v if v < a else a
+    return v if v != v else smaller
+
+
+def _finish_same(a, count):  # type: ignore[no-untyped-def]
+    return a
+
+
+def _finish_root(a, count):  # type: ignore[no-untyped-def]
+    return math.sqrt(a)
+
+
+def _finish_log(a, count):  # type: ignore[no-untyped-def]
+    # math.log of Python does not take 0
+    return math.log(a) if a > 0 else (-math.inf if a == 0 else math.nan)
+
+
+def _finish_mean(a, count):  # type: ignore[no-untyped-def]
+    return a / count
+
+
+def _finish_mean_unsigned(a, count):  # type: ignore[no-untyped-def]
+    return a // np.uint64(max(count, 1))
+
+
+def _finish_mean_signed(a, count):  # type: ignore[no-untyped-def]
+    divisor = np.int64(max(count, 1))
+    quotient = a // divisor
+    return quotient + 1 if a < 0 and quotient * divisor != a else quotient
+
+
+def _start(zero, initial):  # type: ignore[no-untyped-def]
+    return zero + initial
+
+
+def _start_int64(zero, initial):  # type: ignore[no-untyped-def]
+    return np.int64(initial)
+
+
+def _start_uint64(zero, initial):  # type: ignore[no-untyped-def]
+    return np.uint64(np.int64(initial))
+
+
+def _start_bool(zero, initial):  # type: ignore[no-untyped-def]
+    return initial > 0
+
+
+_FIRST: dict[str, Callable[..., Any]] = {
+    "same": _same,
+    "absolute": _absolute,
+    "square": _square,
+}
+_COMBINE: dict[str, Callable[..., Any]] = {
+    "sum": _sum,
+    "product": _product,
+    "max": _max,
+    "min": _min,
+}
+def _last(name: str, kind: str) -> Callable[..., Any]:
+    if name == "mean":
+        means = {"float": _finish_mean, "signed": _finish_mean_signed}
+        return means.get(kind, _finish_mean_unsigned)
+    return {"same": _finish_same, "root": _finish_root, "log": _finish_log}[name]
+
+
+def _start_of(dtype: str, accumulated: str) -> Callable[..., Any]:
+    """What makes the first partial result; integers of 64 bits do not mix with a signed 0."""
+    special = {"int64": _start_int64, "uint64": _start_uint64, "bool": _start_bool}
+    return special.get(accumulated, special.get(dtype, _start))
+
+
+def _initial(combine: str, dtype: str) -> float | int:
+    """What reducing no elements gives, as a scalar of a kernel."""
+    kind = kind_of(dtype)
+    if combine in ("sum", "product"):
+        number = 0 if combine == "sum" else 1
+        return float(number) if kind == "float" else number
+    if kind == "float":
+        return -math.inf if combine == "max" else math.inf
+    if kind == "bool":
+        return 0 if combine == "max" else 1
+    limits = np.iinfo(numpy_type(dtype))
+    number = int(limits.min if combine == "max" else limits.max)
+    return number - 2**64 if number >= 2**63 else number  # the same bits as an int64
+
+
+# --- bodies ------------------------------------------------------------------------------
+
+
+@functools.cache
+def _row_body(first: Any, combine: Any, start: Any, finish: Any) -> Callable[..., Any]:
+    """Reduce rows, or one segment of a row."""
+
+    def reduce_rows(  # type: ignore[no-untyped-def]
+        item, x, out, each, total, segment, parts, count, initial
+    ):  # fmt: skip
+        first_row = (item // parts) * each
+        part = item % parts
+        begin = part * segment
+        end = min(begin + segment, x.shape[1])
+        for row in range(first_row, min(first_row + each, total)):
+            result = start(x.dtype.type(0), initial)
+            for j in range(begin, end):
+                result = combine(result, first(x[row, j]))
+            out[row, part] = finish(result, count)
+
+    return reduce_rows
+
+
+# Partial results of a long row of floats, kept apart so that they are computed side by side.
+_LANES = 64
+
+
+@functools.cache
+def _lane_body(combine: Any, start: Any) -> Callable[..., Any]:
+    """Max or min of one segment of a row of floats.
+
+    A chain of comparisons that lets NaN through does not vectorise; many chains side by side do.
+    """
+
+    def reduce_lanes(  # type: ignore[no-untyped-def]
+        item, x, lanes, out, each, total, segment, parts, count, initial
+    ):  # fmt: skip
+        first_row = (item // parts) * each
+        part = item % parts
+        begin = part * segment
+        end = min(begin + segment, x.shape[1])
+        blocks = (end - begin) // _LANES
+        for row in range(first_row, min(first_row + each, total)):
+            for lane in range(_LANES):
+                lanes[item, lane] = start(x.dtype.type(0), initial)
+            for block in range(blocks):
+                for lane in range(_LANES):
+                    element = x[row, begin + block * _LANES + lane]
+                    lanes[item, lane] = combine(lanes[item, lane], element)
+            result = start(x.dtype.type(0), initial)
+            for lane in range(_LANES):
+                result = combine(result, lanes[item, lane])
+            for j in range(begin + blocks * _LANES, end):
+                result = combine(result, x[row, j])
+            out[row, part] = result
+
+    return reduce_lanes
+
+
+@functools.cache
+def _column_body(first: Any, combine: Any, start: Any, finish: Any) -> Callable[..., Any]:
+    """Reduce rows of elements side by side, in the result's memory."""
+
+    def reduce_columns(  # type: ignore[no-untyped-def]
+        item, x, out, each, total, block, blocks, count, initial
+    ):  # fmt: skip
+        first_outer = (item // blocks) * each
+        begin = (item % blocks) * block
+        end = min(begin + block, x.shape[2])
+        for outer in range(first_outer, min(first_outer + each, total)):
+            for k in range(begin, end):
+                out[outer, k] = start(x.dtype.type(0), initial)
+            for j in range(x.shape[1]):
+                for k in range(begin, end):
+                    out[outer, k] = combine(out[outer, k], first(x[outer, j, k]))
+            for k in range(begin, end):
+                out[outer, k] = finish(out[outer, k], count)
+
+    return reduce_columns
+
+
+@functools.cache
+def _finish_body(finish: Any) -> Callable[..., Any]:
+    def finish_all(item, sums, out, each, total, count):  # type: ignore[no-untyped-def]
+        for k in range(item * each, min(item * each + each, total)):
+            out[k] = finish(sums[k], count)
+
+    return finish_all
+
+
+# --- shapes ------------------------------------------------------------------------------
+
+Group = tuple[bool, Extent]
+
+
+def groups_of(shape: Sequence[Extent], axes: Sequence[int]) -> list[Group]:
+    """Neighbouring axes that are reduced (True) or kept merged; extents of 1 are left out."""
+    reduced = {axis % len(shape) for axis in axes}
+    groups: list[Group] = []
+    for axis, extent in enumerate(shape):
+        if extent == 1:
+            continue
+        if groups and groups[-1][0] == (axis in reduced):
+            groups[-1] = (groups[-1][0], groups[-1][1] * extent)
+        else:
+            groups.append((axis in reduced, extent))
+    return groups
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One group being reduced: the tensor before it as (outer, n, inner)."""
+
+    outer: Extent
+    n: Extent
+    inner: Extent
+
+
+def _steps(shape: Sequence[Extent], axes: Sequence[int]) -> list[_Step]:
+    groups = groups_of(shape, axes)
+    steps = []
+    while True:
+        place = max((k for k, (reduced, _) in enumerate(groups) if reduced), default=None)
+        if place is None:
+            break
+        outer = product(extent for _, extent in groups[:place])
+        inner = product(extent for _, extent in groups[place + 1 :])
+        steps.append(_Step(outer, groups[place][1], inner))
+        del groups[place]
+    return steps or [_Step(1, 1, product(shape))]
+
+
+def _count_each(total: Extent, size: Extent) -> Extent:
+    """How many of ``total`` things of ``size`` elements one item should do."""
+    if not isinstance(size, int):
+        return 1
+    each = max(1, _ITEM_ELEMENTS // max(size, 1))
+    return min(each, max(total, 1)) if isinstance(total, int) else each
+
+
+# --- Calls -------------------------------------------------------------------------------
+
+
+def reduction_calls(
+    reduction: Reduction, x: Operand, out: Operand, axes: Sequence[int]
+) -> list[Call]:
+    """The Calls that reduce ``x`` over ``axes`` into ``out``."""
+    kind = kind_of(x.dtype)
+    count = product(x.shape[axis] for axis in axes)
+    apart = reduction.last == "mean" and kind != "float"
+    wide = {"signed": "int64", "unsigned": "uint64"}[kind] if apart else x.dtype
+    writer = _Writer(reduction, x.dtype, wide, count)
+    steps = _steps(x.shape, axes)
+    source = x.flat()
+    for number, step in enumerate(steps):
+        is_last = number + 1 == len(steps) and not apart
+        target = out.flat() if is_last else _scratch(f"step {number}", wide, step)
+        finish = reduction.last if is_last else "same"
+        writer.step(source, target, step, reduction.first if number == 0 else "same", finish)
+        source = target
+    if apart:
+        each = _count_each(out.size, 1)
+        writer.calls.append(
+            Call(
+                _finish_body(_last(reduction.last, kind)),
+                (source, out.flat()),
+                items=ceil_divide(out.size, each),
+                scalars=(each, out.size, count),
+                chunk=each,
+            )
+        )
+    return writer.calls
+
+
+def _scratch(key: str, dtype: str, step: _Step) -> View:
+    return workspace(key, dtype, (step.outer * step.inner,))
+
+
+def _seen(view: View, *shape: Extent) -> View:
+    return View(view.source, view.dtype, shape)
+
+
+class _Writer:
+    """Gathers the Calls of one reduction."""
+
+    def __init__(self, reduction: Reduction, dtype: str, wide: str, count: Extent) -> None:
+        self.combine = reduction.combine
+        self.kind, self.wide = kind_of(dtype), wide
+        self.count = count
+        self.initial = _initial(self.combine, dtype)
+        self.calls: list[Call] = []
+
+    def step(self, source: View, target: View, step: _Step, first: str, last: str) -> None:
+        """Add the Calls that reduce one group."""
+        pieces = (_FIRST[first], _COMBINE[self.combine], _start_of(source.dtype, self.wide))
+        finish = _last(last, self.kind)
+        if step.inner == 1:
+            self._rows(source, target, step, pieces, finish)
+            return
+        each = _count_each(step.outer, step.n * step.inner)
+        block: Extent = step.inner
+        blocks: Extent = 1
+        if isinstance(block, int) and block > _COLUMNS and each == 1:
+            blocks = ceil_divide(block, _COLUMNS)
+            block = _COLUMNS
+        self.calls.append(
+            Call(
+                _column_body(*pieces, finish),
+                (
+                    _seen(source, step.outer, step.n, step.inner),
+                    _seen(target, step.outer, step.inner),
+                ),
+                items=ceil_divide(step.outer, each) * blocks,
+                scalars=(each, step.outer, block, blocks, self.count, self.initial),
+                chunk=each * block if blocks == 1 or step.outer == 1 else None,
+                reassociate=True,
+            )
+        )
+
+    def _rows(
+        self, source: View, target: View, step: _Step, pieces: tuple[Any, ...], finish: Any
+    ) -> None:
+        parts: Extent = 1
+        segment: Extent = step.n
+        if (
+            isinstance(step.n, int)
+            and isinstance(step.outer, int)
+            and step.n >= _LONG_ROW
+            and step.outer < _FEW_ROWS
+        ):
+            segment = _ITEM_ELEMENTS
+            parts = ceil_divide(step.n, segment)
+            partial = workspace("segments", self.wide, (step.outer * parts,))
+            self._row_call(source, partial, step, segment, parts, pieces, _finish_same)
+            source, step = partial, _Step(step.outer, parts, 1)
+            pieces, segment, parts = (_same, *pieces[1:]), parts, 1
+        self._row_call(source, target, step, segment, parts, pieces, finish)
+
+    def _row_call(
+        self,
+        source: View,
+        target: View,
+        step: _Step,
+        segment: Extent,
+        parts: Extent,
+        pieces: tuple[Any, ...],
+        finish: Any,
+    ) -> None:
+        each: Extent = 1 if parts != 1 else _count_each(step.outer, step.n)
+        items = ceil_divide(step.outer, each) * parts
+        operands = [_seen(source, step.outer, step.n), _seen(target, step.outer, parts)]
+        body = _row_body(*pieces, finish)
+        is_extremum = self.combine in ("max", "min") and self.kind == "float"
+        if is_extremum and isinstance(step.n, int) and step.n >= 4 * _LANES:
+            body = _lane_body(*pieces[1:])
+            operands.insert(1, workspace(f"lanes {len(self.calls)}", source.dtype, (items, _LANES)))
+        self.calls.append(
+            Call(
+                body,
+                tuple(operands),
+                items=items,
+                scalars=(each, step.outer, segment, parts, self.count, self.initial),
+                chunk=each * parts if parts == 1 else 1,
+                reassociate=True,
+            )
+        )
+
+
+# --- log-sum-exp -------------------------------------------------------------------------
+
+
+def _log_sum_exp(item, x, largest, out, begin_block):  # type: ignore[no-untyped-def]
+    blocks = (x.shape[2] + begin_block - 1) // begin_block
+    outer = item // blocks
+    begin = (item % blocks) * begin_block
+    end = min(begin + begin_block, x.shape[2])
+    for k in range(begin, end):
+        largest[outer, k] = -math.inf
+        out[outer, k] = 0.0
+    for j in range(x.shape[1]):
+        for k in range(begin, end):
+            largest[outer, k] = max(largest[outer, k], x[outer, j, k])
+    for j in range(x.shape[1]):
+        for k in range(begin, end):
+            # infinity - infinity would be NaN
+            shift = 0.0 if math.isinf(largest[outer, k]) else largest[outer, k]
+            out[outer, k] += math.exp(min(x[outer, j, k] - shift, 0.0))
+    for k in range(begin, end):
+        total = out[outer, k]
+        out[outer, k] = (math.log(total) if total > 0 else total - math.inf) + largest[outer, k]
+
+
+def _log_sum_exp_row(item, x, out, each, total_rows):  # type: ignore[no-untyped-def]
+    for row in range(item * each, min(item * each + each, total_rows)):
+        largest = x.dtype.type(0) - math.inf
+        for j in range(x.shape[1]):
+            largest = max(largest, x[row, j])
+        shift = x.dtype.type(0) if math.isinf(largest) else largest
+        total = x.dtype.type(0)
+        for j in range(x.shape[1]):
+            total += math.exp(min(x[row, j] - shift, 0.0))
+        out[row] = (math.log(total) if total > 0 else total - math.inf) + largest
+
+
+def log_sum_exp_calls(x: Operand, out: Operand, axes: Sequence[int]) -> list[Call]:
+    """The Calls of log-sum-exp: over several groups of axes it is applied to itself."""
+    steps = _steps(x.shape, axes)
+    source = x.flat()
+    calls: list[Call] = []
+    for number, step in enumerate(steps):
+        is_last = number + 1 == len(steps)
+        target = out.flat() if is_last else _scratch(f"step {number}", x.dtype, step)
+        if step.inner == 1:
+            each = _count_each(step.outer, step.n)
+            calls.append(
+                Call(
+                    _log_sum_exp_row,
+                    (_seen(source, step.outer, step.n), target),
+                    items=ceil_divide(step.outer, each),
+                    scalars=(each, step.outer),
+                    chunk=each,
+                    reassociate=True,
+                )
+            )
+        else:
+            narrow = isinstance(step.inner, int) and 0 < step.inner <= _COLUMNS
+            block = step.inner if narrow else _COLUMNS
+            shape = (step.outer, step.inner)
+            calls.append(
+                Call(
+                    _log_sum_exp,
+                    (
+                        _seen(source, step.outer, step.n, step.inner),
+                        workspace(f"largest {number}", x.dtype, shape),
+                        _seen(target, *shape),
+                    ),
+                    items=step.outer * ceil_divide(step.inner, block),
+                    scalars=(block,),
+                    chunk=block if narrow else None,
+                )
+            )
+        source = target
+    return calls
