@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from ..ir import Array, Cost, Extent, ModelError, TensorType, unify
+from ..ir import (
+    Array,
+    Call,
+    Cost,
+    Extent,
+    ModelError,
+    Operand,
+    TensorType,
+    View,
+    unify,
+    workspace,
+)
 from ..ir.data_type import is_float
+from ..ir.dim import floor_divide, product
 from .define import operator, same_type
 from .half import widened
+from .normalization_kernels import (
+    divide_columns_by_norm,
+    divide_rows_by_norm,
+    normalize_batch,
+    normalize_batch_rows,
+    normalize_groups,
+    normalize_layers,
+    normalize_layers_statistics,
+    normalize_responses,
+    normalize_roots,
+)
+from .rows import columns_per_item, item_count, rows_per_item
 from .samples import sample, tensor, values
 
 
@@ -64,9 +89,11 @@ def _(
 
 def _layer_statistics(x: Array, axis: int, epsilon: float) -> tuple[Array, Array, Array]:
     wide = widened(x)
-    axes = tuple(range(axis % x.ndim, x.ndim))
-    mean = wide.mean(axis=axes, keepdims=True)
-    variance = np.square(wide - mean).mean(axis=axes, keepdims=True)
+    axis = axis % x.ndim
+    axes = tuple(range(axis, x.ndim))
+    count = wide.dtype.type(math.prod(x.shape[axis:]))
+    mean = wide.sum(axis=axes, keepdims=True) / count
+    variance = np.square(wide - mean).sum(axis=axes, keepdims=True) / count
     return wide - mean, mean, 1 / np.sqrt(variance + wide.dtype.type(epsilon))
 
 
@@ -273,6 +300,164 @@ for _op in (
     lp_normalization,
 ):
     _op.cost(_cost)
+
+
+@batch_normalization.kernel
+def _(
+    x: Operand,
+    scale: Operand,
+    bias: Operand,
+    mean: Operand,
+    variance: Operand,
+    out: Operand,
+    *,
+    epsilon: float,
+) -> Call:
+    batch, channels = x.shape[:2]
+    inner = product(x.shape[2:])
+    vectors = [vector.whole() for vector in (scale, bias, mean, variance)]
+    if inner == 1:
+        rows = rows_per_item(channels)
+        return Call(
+            normalize_batch_rows,
+            (x.view(batch, channels), *vectors, out.view(batch, channels)),
+            items=item_count(batch, rows),
+            scalars=(float(epsilon), rows),
+            chunk=rows * channels,
+        )
+    return Call(
+        normalize_batch,
+        (x.split(1), *vectors, out.split(1)),
+        items=batch * channels,
+        scalars=(float(epsilon),),
+        chunk=inner,
+    )
+
+
+def _rows(operand: Operand, axis: int) -> View:
+    axis = operand.type.axis(axis)
+    return operand.view(product(operand.shape[:axis]), product(operand.shape[axis:]))
+
+
+@layer_normalization.kernel
+def _(
+    x: Operand, scale: Operand, bias: Operand | None, out: Operand, *, axis: int, epsilon: float
+) -> Call:
+    seen = _rows(x, axis)
+    rows = rows_per_item(seen.shape[1])
+    return Call(
+        normalize_layers,
+        (seen, scale.flat(), (bias or scale).flat(), _rows(out, axis)),
+        items=item_count(seen.shape[0], rows),
+        scalars=(float(epsilon), rows, int(bias is not None)),
+        chunk=rows * seen.shape[1],
+        reassociate=True,
+    )
+
+
+@layer_normalization_statistics.kernel
+def _(
+    x: Operand,
+    scale: Operand,
+    bias: Operand | None,
+    out: Operand,
+    mean: Operand,
+    inverse: Operand,
+    *,
+    axis: int,
+    epsilon: float,
+) -> Call:
+    seen = _rows(x, axis)
+    rows = rows_per_item(seen.shape[1])
+    outputs = (_rows(out, axis), mean.flat(), inverse.flat())
+    return Call(
+        normalize_layers_statistics,
+        (seen, scale.flat(), (bias or scale).flat(), *outputs),
+        items=item_count(seen.shape[0], rows),
+        scalars=(float(epsilon), rows, int(bias is not None)),
+        chunk=rows * seen.shape[1],
+        reassociate=True,
+    )
+
+
+@rms_normalization.kernel
+def _(x: Operand, scale: Operand, out: Operand, *, axis: int, epsilon: float) -> Call:
+    seen = _rows(x, axis)
+    rows = rows_per_item(seen.shape[1])
+    return Call(
+        normalize_roots,
+        (seen, scale.flat(), _rows(out, axis)),
+        items=item_count(seen.shape[0], rows),
+        scalars=(float(epsilon), rows),
+        chunk=rows * seen.shape[1],
+        reassociate=True,
+    )
+
+
+def _group_call(
+    x: Operand, scale: Operand, bias: Operand, out: Operand, groups: Extent, epsilon: float
+) -> Call:
+    batch, channels = x.shape[:2]
+    inner = product(x.shape[2:])
+    members = 1 if channels == groups else floor_divide(channels, groups)
+    shape = (batch, groups, members, inner)
+    return Call(
+        normalize_groups,
+        (x.view(*shape), scale.whole(), bias.whole(), out.view(*shape)),
+        items=batch * groups,
+        scalars=(float(epsilon),),
+        chunk=members * inner,
+        reassociate=True,
+    )
+
+
+@group_normalization.kernel
+def _(
+    x: Operand, scale: Operand, bias: Operand, out: Operand, *, groups: int, epsilon: float
+) -> Call:
+    return _group_call(x, scale, bias, out, groups, epsilon)
+
+
+@instance_normalization.kernel
+def _(x: Operand, scale: Operand, bias: Operand, out: Operand, *, epsilon: float) -> Call:
+    return _group_call(x, scale, bias, out, x.shape[1], epsilon)
+
+
+@lrn.kernel
+def _(x: Operand, out: Operand, *, size: int, alpha: float, beta: float, bias: float) -> Call:
+    batch, channels, inner = x.split(1).shape
+    return Call(
+        normalize_responses,
+        (x.split(1), out.split(1)),
+        items=batch * channels,
+        scalars=((size - 1) // 2, size // 2, alpha / size, float(beta), float(bias)),
+        chunk=inner,
+        reassociate=True,
+    )
+
+
+@lp_normalization.kernel
+def _(x: Operand, out: Operand, *, axis: int, p: int) -> Call:
+    outer, extent, inner = x.split(axis).shape
+    if inner == 1:
+        rows = rows_per_item(extent)
+        return Call(
+            divide_rows_by_norm,
+            (x.view(outer, extent), out.view(outer, extent)),
+            items=item_count(outer, rows),
+            scalars=(rows, p),
+            chunk=rows * extent,
+            reassociate=True,
+        )
+    columns = columns_per_item(outer, inner)
+    norm = workspace("norm", x.dtype, (outer, inner))
+    return Call(
+        divide_columns_by_norm,
+        (x.split(axis), norm, out.split(axis)),
+        items=outer * item_count(inner, columns),
+        scalars=(columns, p),
+        chunk=extent * inner if columns == inner else None,
+    )
 
 
 def _vectors(count: int, number: int, dtype: str = "float32") -> list[Array]:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from ..ir import Array, Call, Cost, ModelError, Operand, TensorType
+from ..ir import Array, Call, Cost, ModelError, Operand, TensorType, workspace
 from ..ir.data_type import is_float
 from .define import operator
 from .half import widened
+from .rows import columns_per_item, item_count, rows_per_item
 from .samples import sample, tensor, values
+
+Body = Callable[..., Any]
 
 
 def _infer(x: TensorType, *, axis: int) -> TensorType:
     x.axis(axis)
-    if x.rank == 0:
-        raise ModelError("softmax: a scalar has no axis")
     if not is_float(x.dtype):
         raise ModelError(f"softmax takes floating-point tensors, not {x.dtype}")
     return x
@@ -67,35 +70,138 @@ for _op in (softmax, log_softmax, hardmax):
 
 
 # type annotations are left out of kernel bodies on purpose: Numba infers them
-def _softmax_rows(item, x, out):  # type: ignore[no-untyped-def]
-    for k in range(x.shape[2]):
-        largest = x[item, 0, k]
+def _softmax_rows(item, x, out, rows):  # type: ignore[no-untyped-def]
+    for i in range(item * rows, min((item + 1) * rows, x.shape[0])):
+        largest = x[i, 0]
         for j in range(x.shape[1]):
-            largest = max(largest, x[item, j, k])
+            largest = max(largest, x[i, j])
         total = x.dtype.type(0)
         for j in range(x.shape[1]):
-            e = math.exp(x[item, j, k] - largest)
-            out[item, j, k] = e
+            e = math.exp(x[i, j] - largest)
+            out[i, j] = e
             total += e
         scale = x.dtype.type(1) / total
         for j in range(x.shape[1]):
-            out[item, j, k] *= scale
+            out[i, j] *= scale
 
 
-@softmax.kernel
-def _(x: Operand, out: Operand, *, axis: int) -> Call:
-    seen = x.split(axis)
-    outer, extent, inner = seen.shape
+def _softmax_columns(item, x, largest, total, out, columns):  # type: ignore[no-untyped-def]
+    blocks = (x.shape[2] + columns - 1) // columns
+    i = item // blocks
+    first = item % blocks * columns
+    end = min(first + columns, x.shape[2])
+    column_maxima(x, i, first, end, largest)
+    for k in range(first, end):
+        total[i, k] = x.dtype.type(0)
+    for j in range(x.shape[1]):
+        for k in range(first, end):
+            e = math.exp(x[i, j, k] - largest[i, k])
+            out[i, j, k] = e
+            total[i, k] += e
+    for k in range(first, end):
+        total[i, k] = x.dtype.type(1) / total[i, k]
+    for j in range(x.shape[1]):
+        for k in range(first, end):
+            out[i, j, k] *= total[i, k]
+
+
+def column_maxima(x, i, first, end, largest):  # type: ignore[no-untyped-def]
+    """Largest elements of the columns ``first`` to ``end``."""
+    for k in range(first, end):
+        largest[i, k] = x[i, 0, k]
+    for j in range(x.shape[1]):
+        for k in range(first, end):
+            largest[i, k] = max(largest[i, k], x[i, j, k])
+
+
+def _log_softmax_rows(item, x, out, rows):  # type: ignore[no-untyped-def]
+    for i in range(item * rows, min((item + 1) * rows, x.shape[0])):
+        largest = x[i, 0]
+        for j in range(x.shape[1]):
+            largest = max(largest, x[i, j])
+        total = x.dtype.type(0)
+        for j in range(x.shape[1]):
+            total += math.exp(x[i, j] - largest)
+        shift = math.log(total)
+        for j in range(x.shape[1]):
+            out[i, j] = (x[i, j] - largest) - shift
+
+
+def _log_softmax_columns(item, x, largest, total, out, columns):  # type: ignore[no-untyped-def]
+    blocks = (x.shape[2] + columns - 1) // columns
+    i = item // blocks
+    first = item % blocks * columns
+    end = min(first + columns, x.shape[2])
+    column_maxima(x, i, first, end, largest)
+    for k in range(first, end):
+        total[i, k] = x.dtype.type(0)
+    for j in range(x.shape[1]):
+        for k in range(first, end):
+            total[i, k] += math.exp(x[i, j, k] - largest[i, k])
+    for k in range(first, end):
+        total[i, k] = math.log(total[i, k])
+    for j in range(x.shape[1]):
+        for k in range(first, end):
+            out[i, j, k] = (x[i, j, k] - largest[i, k]) - total[i, k]
+
+
+def _hardmax(item, x, out):  # type: ignore[no-untyped-def]
+    for k in range(x.shape[2]):
+        place = 0
+        best = x[item, 0, k]
+        for j in range(x.shape[1]):
+            here = x[item, j, k]
+            better = not (here <= best) and best == best
+            best = here if better else best
+            place = j if better else place
+        for j in range(x.shape[1]):
+            out[item, j, k] = x.dtype.type(1) if j == place else x.dtype.type(0)
+
+
+def _calls(rows_body: Body, columns_body: Body, x: Operand, out: Operand, axis: int) -> Call:
+    outer, extent, inner = x.split(axis).shape
+    if inner == 1:
+        rows = rows_per_item(extent)
+        return Call(
+            rows_body,
+            (x.view(outer, extent), out.view(outer, extent)),
+            items=item_count(outer, rows),
+            scalars=(rows,),
+            chunk=rows * extent,
+            reassociate=True,
+        )
+    columns = columns_per_item(outer, inner)
+    largest = workspace("largest", x.dtype, (outer, inner))
+    total = workspace("total", x.dtype, (outer, inner))
     return Call(
-        _softmax_rows,
-        (seen, out.split(axis)),
-        items=outer,
-        chunk=extent * inner,
+        columns_body,
+        (x.split(axis), largest, total, out.split(axis)),
+        items=outer * item_count(inner, columns),
+        scalars=(columns,),
+        chunk=extent * inner if columns == inner else None,
         reassociate=True,
     )
 
 
+@softmax.kernel
+def _(x: Operand, out: Operand, *, axis: int) -> Call:
+    return _calls(_softmax_rows, _softmax_columns, x, out, axis)
+
+
+@log_softmax.kernel
+def _(x: Operand, out: Operand, *, axis: int) -> Call:
+    return _calls(_log_softmax_rows, _log_softmax_columns, x, out, axis)
+
+
+@hardmax.kernel
+def _(x: Operand, out: Operand, *, axis: int) -> Call:
+    outer, extent, inner = x.split(axis).shape
+    return Call(_hardmax, (x.split(axis), out.split(axis)), items=outer, chunk=extent * inner)
+
+
 softmax.samples = [
+    sample(tensor((1, 3, 300)), axis=1),
+    sample(tensor((700, 9))),
     sample(tensor((2, 3, 4)), axis=1),
     sample(tensor((5, 7))),
     sample(tensor((0, 3))),
