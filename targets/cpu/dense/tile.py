@@ -173,7 +173,7 @@ def store_tile(
             if lanes == shape.width:
                 builder.store(acc[i][j], place, align=4)
             elif lanes > 0:
-                _masked_store(builder, acc[i][j], place, lanes)
+                masked_store(builder, acc[i][j], place, lanes)
 
 
 def _mask(width: int, lanes: int) -> ir.Constant:
@@ -201,7 +201,8 @@ def _masked_load(
     return builder.call(function, [place, ir.Constant(I32, 4), mask, ir.Constant(vector, None)])
 
 
-def _masked_store(builder: ir.IRBuilder, value: ir.Value, place: ir.Value, lanes: int) -> None:
+def masked_store(builder: ir.IRBuilder, value: ir.Value, place: ir.Value, lanes: int) -> None:
+    """Write the first ``lanes`` lanes of a vector."""
     width = value.type.count
     mask = ir.VectorType(ir.IntType(1), width)
     function = intrinsic(
