@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import operator
 import threading
 import types as python_types
 import weakref
@@ -25,7 +26,7 @@ from numba.core.typing.templates import fold_arguments
 
 from .device_function import DeviceFunction, DeviceSignature, number_type, weak_number
 from .plain_function import math_names, rewrite
-from .weak_numbers import body_compiler
+from .weak_numbers import body_compiler, operator_for
 
 FASTMATH_FLAGS: Final = frozenset({"nnan", "ninf", "nsz", "arcp", "contract", "afn", "reassoc"})
 
@@ -209,6 +210,8 @@ class CompiledFunction(DeviceFunction):
             return getattr(math_library, _math_names()[value], value)
         if value is float and isinstance(options.literal_type, types.Float):
             return math_library.to_float(options.literal_type)
+        if value is pow:
+            return operator_for(operator.pow, options.literal_type == types.float32)
         if isinstance(value, (type, python_types.BuiltinFunctionType)):
             return math_library.BUILTINS.get(value, value)
         if not name:

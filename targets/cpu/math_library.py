@@ -13,7 +13,6 @@ index. Functions on whole numbers (gcd, comb, ...) and those that return tuples 
 
 from __future__ import annotations
 
-import builtins
 import functools
 import math as _math
 from collections.abc import Callable, Mapping, Sequence
@@ -249,5 +248,4 @@ BUILTINS: Final[dict[Any, DeviceFunction]] = {
     max: _primitives.python_max,
     min: _primitives.python_min,
     round: rint,
-    builtins.pow: pow,
 }

@@ -23,7 +23,6 @@ from numba.core.typed_passes import (
     IRLegalization,
     NativeLowering,
     NoPythonBackend,
-    NopythonRewrites,
     NoPythonSupportedFeatureValidation,
     NopythonTypeInference,
     PreLowerStripPhis,
@@ -254,7 +253,7 @@ def _counts(function_ir: Any) -> Iterator[str]:
 class BodyCompiler(CompilerBase):
     """Numba's pipeline with `TypeNumbers`, without the passes that kernel bodies never need.
 
-    Left out are ``with`` blocks, inlining of Numba's own inlinable functions, literal unrolling
+    Left out are ``with`` blocks, array expressions, inlinable functions of Numba, literal unrolling
     and propagation, and annotations for reports; they cost a third of the time.
     """
 
@@ -279,7 +278,6 @@ class BodyCompiler(CompilerBase):
         manager.add_pass(TypeNumbers, "type numbers")
         manager.add_pass(NopythonTypeInference, "infer types")
         manager.add_pass(PreLowerStripPhis, "remove phi nodes")
-        manager.add_pass(NopythonRewrites, "rewrite after typing")
         manager.add_pass(NoPythonSupportedFeatureValidation, "refuse what is not supported")
         manager.add_pass(IRLegalization, "check the IR")
         manager.add_pass(NativeLowering, "emit LLVM IR")
