@@ -129,8 +129,17 @@ class _Writer:
         builder.branch(done)
         ir.IRBuilder(done).ret(constant(0))
 
-    def _partial(self, builder: ir.IRBuilder, finish: Finish, x: ir.Value, packed: ir.Value,
-                 out: ir.Value, row: ir.Value, left: ir.Value, group: ir.Value) -> None:  # fmt: skip
+    def _partial(
+        self,
+        builder: ir.IRBuilder,
+        finish: Finish,
+        x: ir.Value,
+        packed: ir.Value,
+        out: ir.Value,
+        row: ir.Value,
+        left: ir.Value,
+        group: ir.Value,
+    ) -> None:
         """Rows that do not fill a tile: one lower tile, or powers of two when they are open."""
         if isinstance(self.rows, int):
             rest = self.rows % self.height
@@ -189,8 +198,18 @@ class _Writer:
             builder.branch(skip)
             builder.position_at_end(skip)
 
-    def _panel(self, builder: ir.IRBuilder, finish: Finish, a: ir.Value, packed: ir.Value,
-               c: ir.Value, row: ir.Value, height: int, panel: ir.Value, columns: int) -> None:  # fmt: skip
+    def _panel(
+        self,
+        builder: ir.IRBuilder,
+        finish: Finish,
+        a: ir.Value,
+        packed: ir.Value,
+        c: ir.Value,
+        row: ir.Value,
+        height: int,
+        panel: ir.Value,
+        columns: int,
+    ) -> None:
         size = self.vectors * self.width
         b = address(builder, packed, builder.mul(panel, constant(self.inner * size)))
         column = builder.mul(panel, constant(size))

@@ -10,13 +10,22 @@ from ....ir.dim import product
 from ....ops.convolution import convolution
 from ....ops.elementwise_arithmetic import add
 from ....ops.matmul import matmul
+from ....ops.reshape import reshape
 from ..object_code import host_cpu
 from .convolution import Geometry, pack_maps, packed_convolution
 from .matmul import pack_columns, packed_matmul, panel_columns
+from .winograd import POINTS, Tiling, transform_kernels, winograd
 
 # Below these a panel or tile is mostly padding, and the plain kernels do as well.
 _LEAST_MAPS = 4
 _LEAST_TAPS = 8
+# Winograd: least channels and maps, most bytes of a block's transformed input (it lives on the
+# stack and should stay in the second cache) and of all transformed kernels (they are read once
+# a block), and the least ratio of multiplications saved.
+_LEAST_WINOGRAD = 16
+_MOST_TRANSFORMED = 2 * 2**20
+_MOST_KERNELS = 12 * 2**20
+_LEAST_GAIN = 1.6
 
 
 def vector_width() -> int:
@@ -101,6 +110,10 @@ def _packed_convolution(graph: Graph, node: Node) -> Value | None:
     tiles = -(-(maps // groups) // height)
     shape = (groups, tiles, channels * kernel[0] * kernel[1], height)
     packed = _packed(graph, w, shape, lambda array: pack_maps(array, groups, height))
+    tiling = Tiling(channels, maps, size, width)
+    if tuple(kernel) == (3, 3) and strides == dilations == (1, 1) and groups == 1:
+        if _winograd_pays(tiling):
+            return _with_bias(graph, node, _winograd(graph, node, tiling, (*pads[0], *pads[1])))
     result = graph.add(
         packed_convolution,
         x,
@@ -115,12 +128,44 @@ def _packed_convolution(graph: Graph, node: Node) -> Value | None:
         name=node.name,
         origin=node.origin,
     )
-    if len(node.operands) == 3:
-        bias = node.operands[2]
-        shaped = LazyArray(
-            TensorType("float32", (maps, 1, 1)), lambda: graph.array(bias).reshape(maps, 1, 1)
-        )
-        result = graph.add(
-            add, result, graph.param(shaped, f"{node.name}.bias"), origin=node.origin
-        )
-    return result
+    return _with_bias(graph, node, result)
+
+
+def _winograd_pays(tiling: Tiling) -> bool:
+    """True where fewer multiplications outweigh the transforms and lanes without a tile."""
+    enough = tiling.channels >= _LEAST_WINOGRAD and tiling.maps >= _LEAST_WINOGRAD
+    points = POINTS * tiling.channels * 4
+    fits = points * tiling.vectors * tiling.width <= _MOST_TRANSFORMED
+    cached = points * tiling.maps <= _MOST_KERNELS
+    return enough and fits and cached and 4 * tiling.efficiency >= _LEAST_GAIN
+
+
+def _winograd(graph: Graph, node: Node, tiling: Tiling, pads: tuple[int, ...]) -> Value:
+    x, w = node.operands[:2]
+    tiles = -(-tiling.maps // tiling.height)
+    shape = (tiles, POINTS, tiling.channels, tiling.height)
+    kernels = _packed(graph, w, shape, lambda array: transform_kernels(array, tiling.height))
+    return graph.add(
+        winograd,
+        x,
+        kernels,
+        maps=tiling.maps,
+        pads=pads,
+        width=tiling.width,
+        name=node.name,
+        origin=node.origin,
+    )
+
+
+def _with_bias(graph: Graph, node: Node, result: Value) -> Value:
+    """The bias as an addition, which fusion puts behind the kernel."""
+    if len(node.operands) < 3:
+        return result
+    bias = node.operands[2]
+    maps = graph.type(bias).shape[0]
+    if not graph.is_param(bias):
+        return graph.add(add, result, graph.add(reshape, bias, shape=(maps, 1, 1)))
+    shaped = LazyArray(
+        TensorType("float32", (maps, 1, 1)), lambda: graph.array(bias).reshape(-1, 1, 1)
+    )
+    return graph.add(add, result, graph.param(shaped, f"{node.name}.bias"), origin=node.origin)
