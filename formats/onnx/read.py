@@ -9,10 +9,10 @@ from typing import IO, Any
 
 from ...ir import Array, FormatError, Graph, LimitError, ModelError, UnsupportedError
 from ..adapter import Metadata, Model, read_source
+from ..external import ExternalData
 from ..limits import DEFAULT_LIMITS, Limits
 from ..shape_values import ShapeValues
 from ..wire_scan import scan
-from .external import ExternalData
 from .functions import newest_opset, opsets_of
 from .scope import Place, Scope, Session
 from .tensors import TensorReader

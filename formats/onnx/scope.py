@@ -18,6 +18,7 @@ from ...ir import (
     Value,
     symbol,
 )
+from ..builder import Place
 from ..limits import Limits
 from ..shape_values import ShapeValues, needs_run
 from . import functions, registry
@@ -55,14 +56,6 @@ class Session:
         self.nodes += 1
         if self.nodes > self.limits.nodes:
             raise LimitError(f"the model has more than {self.limits.nodes} nodes; raise limits")
-
-
-@dataclass
-class Place:
-    """A Graph that is being built, and what its shape tensors hold."""
-
-    graph: Graph
-    shapes: ShapeValues
 
 
 class Scope:

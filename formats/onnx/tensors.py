@@ -18,9 +18,9 @@ from ...ir import (
     UnsupportedError,
 )
 from ...ir.data_type import item_size
+from ..external import ExternalData
 from ..limits import Limits
 from .element_types import element_type
-from .external import ExternalData
 
 # Which typed field holds an element type without raw data.
 _FIELDS = {

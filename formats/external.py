@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
-from ...ir import FormatError, ModelError
+from ..ir import FormatError, ModelError
 
 _KEYS = {"location", "offset", "length", "checksum"}
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
