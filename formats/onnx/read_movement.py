@@ -182,6 +182,11 @@ def _space_to_depth_1(g: Context, x: Value, *, blocksize: int) -> Value:
     return g.add(ops.space_to_depth, x, block_size=blocksize)
 
 
+@reads("SpaceToDepth", since=28)
+def _space_to_depth(g: Context, x: Value, *, blocksize: int, mode: str = "DCR") -> Value:
+    return g.add(ops.space_to_depth, x, block_size=blocksize, mode=mode)
+
+
 @reads("ReverseSequence", since=(10, 28))
 def _reverse_sequence(
     g: Context, x: Value, lengths: Value, *, batch_axis: int = 1, time_axis: int = 0
@@ -250,18 +255,11 @@ def pad(g: Context, x: Value, pads: Sequence[Extent], mode: str, value: Value | 
         raise ModelError(f"Pad: {len(pads)} pads for {g.type(x)}")
     if mode not in ("constant", "reflect", "edge", "wrap"):
         g.unsupported(f"Pad with mode={mode!r}")
-    before, after = list(pads[:rank]), list(pads[rank:])
-    cut = [[-p if isinstance(p, int) and p < 0 else 0 for p in side] for side in (before, after)]
-    if any(any(side) for side in cut):
-        sizes = [e - b - a for e, b, a in zip(g.shape(x), *cut, strict=True)]
-        x = g.add(ops.slice, x, starts=tuple(cut[0]), sizes=tuple(sizes), steps=(1,) * rank)
-        before = [p + c for p, c in zip(before, cut[0], strict=True)]
-        after = [p + c for p, c in zip(after, cut[1], strict=True)]
-    if not any(before) and not any(after):
+    if not any(pads):
         return x
     if value is not None:
         value = g.reshape(value, ()) if mode == "constant" else None
-    return g.add(ops.pad, x, value, before=tuple(before), after=tuple(after), mode=mode)
+    return g.add(ops.pad, x, value, before=tuple(pads[:rank]), after=tuple(pads[rank:]), mode=mode)
 
 
 # --- constants -----------------------------------------------------------------------------

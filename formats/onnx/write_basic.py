@@ -165,6 +165,16 @@ _REDUCTIONS = {
 def _reduction(w: Writer, node: Node, x: str) -> str:
     axes = tuple(node.attrs["axes"])
     keep = int(node.attrs["keepdims"])
+    dtype = node.types[0].dtype
+    narrow = dtype in ("int8", "uint8", "int16", "uint16")
+    if (narrow and node.op.name not in ("reduce_max", "reduce_min")) or dtype.startswith("uint"):
+        # Small integers have no such reduction; the low bits of a wide result are the same.
+        x = w.cast(x, "int64")
+        return w.cast(_reduced(w, node, x, axes, keep), dtype)
+    return _reduced(w, node, x, axes, keep)
+
+
+def _reduced(w: Writer, node: Node, x: str, axes: tuple[int, ...], keep: int) -> str:
     if not axes and w.type(node.inputs[0]).rank:
         # Nothing is summed, but the function is applied: reduce an axis of extent 1.
         rank = w.type(node.inputs[0]).rank

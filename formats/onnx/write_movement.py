@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...ir import Extent, Node, UnsupportedError
+from ...ir import Extent, Node
+from ...ir.dim import floor_divide
 from .writer import Writer, writes
 
 _BEFORE_ALL = -(2**63)
@@ -77,9 +78,15 @@ def _depth_to_space(w: Writer, node: Node, x: str) -> str:
 
 @writes("space_to_depth")
 def _space_to_depth(w: Writer, node: Node, x: str) -> str:
-    if node.attrs.get("mode", "DCR") != "DCR":
-        raise UnsupportedError("SpaceToDepth has no mode in this opset")
-    return w.add("SpaceToDepth", x, blocksize=node.attrs["block_size"])
+    size = node.attrs["block_size"]
+    if node.attrs["mode"] == "DCR":
+        return w.add("SpaceToDepth", x, blocksize=size)
+    # The inverse of DepthToSpace in the mode CRD has no operator in this opset.
+    n, c, height, width = w.type(node.inputs[0]).shape
+    blocks = (n, c, floor_divide(height, size), size, floor_divide(width, size), size)
+    split = w.add("Reshape", x, w.extents(blocks), allowzero=1)
+    moved = w.add("Transpose", split, perm=[0, 1, 3, 5, 2, 4])
+    return w.add("Reshape", moved, w.extents(node.types[0].shape), allowzero=1)
 
 
 @writes("reverse_sequence")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ...ir import Extent, Node, UnsupportedError
+from ...ops.resize import scaled_extent
 from .writer import Writer, writes
 
 
@@ -179,3 +182,38 @@ def _recurrent(w: Writer, node: Node, *inputs: str | None) -> list[str]:
         del attributes["clip"]
     lists = {name: list(v) if isinstance(v, tuple) else v for name, v in attributes.items()}
     return w.add_many(node.op.name.upper(), inputs, len(node.types), **lists)
+
+
+# --- images --------------------------------------------------------------------------------
+
+
+@writes("resize")
+def _resize(w: Writer, node: Node, x: str) -> str:
+    attrs = node.attrs
+    type_ = w.type(node.inputs[0])
+    mode = attrs["coordinate_transformation"]
+    roi = w.constant(np.array(attrs["roi"], np.float32)) if mode == "tf_crop_and_resize" else None
+    scales, sizes = None, None
+    if attrs["scales"] and all(
+        scaled_extent(extent, scale) == size
+        for extent, scale, size in zip(type_.shape, attrs["scales"], attrs["sizes"], strict=True)
+    ):
+        scales = w.constant(np.array(attrs["scales"], np.float32))
+    elif attrs["scales"]:
+        raise UnsupportedError("Resize takes sizes or scales; these do not agree")
+    else:
+        sizes = w.extents(attrs["sizes"])
+    return w.add(
+        "Resize",
+        x,
+        roi,
+        scales,
+        sizes,
+        mode=attrs["mode"],
+        coordinate_transformation_mode=mode,
+        nearest_mode=attrs["nearest_mode"],
+        cubic_coeff_a=attrs["cubic_coeff_a"],
+        exclude_outside=int(attrs["exclude_outside"]),
+        extrapolation_value=attrs["extrapolation_value"],
+        antialias=int(attrs["antialias"]),
+    )
