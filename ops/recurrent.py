@@ -10,16 +10,29 @@ that go into the functions (0: no bound).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..ir import Array, Cost, Extent, ModelError, TensorType, UnsupportedError, unify
+from ..ir import (
+    Array,
+    Call,
+    Cost,
+    Extent,
+    ModelError,
+    Operand,
+    TensorType,
+    UnsupportedError,
+    View,
+    unify,
+    workspace,
+)
 from ..ir.data_type import is_float
 from .define import operator, same_type
 from .half import widened
+from .matmul import product_calls
+from .recurrent_kernels import run_gru, run_lstm, run_rnn
 from .samples import sample, tensor, values
 
 # Name in lower case -> number in kernels, default alpha, default beta (None: takes none).
@@ -457,6 +470,192 @@ def _cost(
 
 for _op in (lstm, gru, rnn):
     _op.cost(_cost)
+
+
+_BAD_LENGTH = "a sequence length is negative or larger than the sequence"
+
+
+def _gates(
+    x: Operand, w: Operand, layout: int
+) -> tuple[list[Call], View, Extent, tuple[Extent, ...]]:
+    """Calls for the input's share of the gates, their view, batch, and all the extents."""
+    time, batch = (x.shape[1], x.shape[0]) if layout else x.shape[:2]
+    directions, gates, width = w.shape
+    rows = time * batch
+    out = workspace("gates", x.dtype, (directions * rows * gates,))
+    left = TensorType(x.dtype, (1, rows, width))
+    calls = product_calls(left, x.flat(), False, w.type, w.flat(), True, out, [])
+    return calls, out, batch, (time, batch, directions)
+
+
+def _present(operand: Operand | None, stand_in: Operand) -> View:
+    """The operand, or any array in place of one that is left out."""
+    return (operand or stand_in).flat()
+
+
+def _activation_scalars(functions: Sequence[Activation], each: int) -> list[Extent | float]:
+    """Numbers, then parameters, of the functions of both directions."""
+    both = [*functions[:each], *functions[-each:]]
+    numbers: list[Extent | float] = [function.number for function in both]
+    return [*numbers, *(v for function in both for v in (function.alpha, function.beta))]
+
+
+@lstm.kernel
+def _(
+    x: Operand,
+    w: Operand,
+    r: Operand,
+    b: Operand | None,
+    sequence_lengths: Operand | None,
+    initial_h: Operand | None,
+    initial_c: Operand | None,
+    p: Operand | None,
+    y: Operand,
+    y_h: Operand,
+    y_c: Operand,
+    *,
+    hidden_size: int,
+    direction: str,
+    activations: Sequence[str],
+    activation_alpha: Sequence[float],
+    activation_beta: Sequence[float],
+    clip: float,
+    input_forget: bool,
+    layout: int,
+) -> list[Call]:
+    directions = count_directions("lstm", direction)
+    functions = resolve_activations(
+        "lstm", activations, activation_alpha, activation_beta, LSTM_DEFAULTS, directions
+    )
+    calls, gates, batch, extents = _gates(x, w, layout)
+    work = workspace("work", x.dtype, (directions * batch * 4 * hidden_size,))
+    options = (b, sequence_lengths, initial_h, initial_c, p)
+    last = Call(
+        run_lstm,
+        (
+            gates,
+            r.flat(),
+            *(_present(option, r) for option in options),
+            *(output.flat() for output in (y, y_h, y_c)),
+            work,
+        ),
+        items=directions * batch,
+        scalars=(
+            *(int(option is not None) for option in options),
+            *extents,
+            hidden_size,
+            layout,
+            int(direction == "reverse"),
+            *_activation_scalars(functions, 3),
+            float(clip),
+            int(input_forget),
+        ),
+        reassociate=True,
+        error=_BAD_LENGTH,
+    )
+    return [*calls, last]
+
+
+@gru.kernel
+def _(
+    x: Operand,
+    w: Operand,
+    r: Operand,
+    b: Operand | None,
+    sequence_lengths: Operand | None,
+    initial_h: Operand | None,
+    y: Operand,
+    y_h: Operand,
+    *,
+    hidden_size: int,
+    direction: str,
+    activations: Sequence[str],
+    activation_alpha: Sequence[float],
+    activation_beta: Sequence[float],
+    clip: float,
+    linear_before_reset: bool,
+    layout: int,
+) -> list[Call]:
+    directions = count_directions("gru", direction)
+    functions = resolve_activations(
+        "gru", activations, activation_alpha, activation_beta, GRU_DEFAULTS, directions
+    )
+    calls, gates, batch, extents = _gates(x, w, layout)
+    work = workspace("work", x.dtype, (directions * batch * 4 * hidden_size,))
+    options = (b, sequence_lengths, initial_h)
+    last = Call(
+        run_gru,
+        (
+            gates,
+            r.flat(),
+            *(_present(option, r) for option in options),
+            *(y.flat(), y_h.flat(), work),
+        ),
+        items=directions * batch,
+        scalars=(
+            *(int(option is not None) for option in options),
+            *extents,
+            hidden_size,
+            layout,
+            int(direction == "reverse"),
+            *_activation_scalars(functions, 2),
+            float(clip),
+            int(linear_before_reset),
+        ),
+        reassociate=True,
+        error=_BAD_LENGTH,
+    )
+    return [*calls, last]
+
+
+@rnn.kernel
+def _(
+    x: Operand,
+    w: Operand,
+    r: Operand,
+    b: Operand | None,
+    sequence_lengths: Operand | None,
+    initial_h: Operand | None,
+    y: Operand,
+    y_h: Operand,
+    *,
+    hidden_size: int,
+    direction: str,
+    activations: Sequence[str],
+    activation_alpha: Sequence[float],
+    activation_beta: Sequence[float],
+    clip: float,
+    layout: int,
+) -> list[Call]:
+    directions = count_directions("rnn", direction)
+    functions = resolve_activations(
+        "rnn", activations, activation_alpha, activation_beta, RNN_DEFAULTS, directions
+    )
+    calls, gates, batch, extents = _gates(x, w, layout)
+    work = workspace("work", x.dtype, (directions * batch * hidden_size,))
+    options = (b, sequence_lengths, initial_h)
+    last = Call(
+        run_rnn,
+        (
+            gates,
+            r.flat(),
+            *(_present(option, r) for option in options),
+            *(y.flat(), y_h.flat(), work),
+        ),
+        items=directions * batch,
+        scalars=(
+            *(int(option is not None) for option in options),
+            *extents,
+            hidden_size,
+            layout,
+            int(direction == "reverse"),
+            *_activation_scalars(functions, 1),
+            float(clip),
+        ),
+        reassociate=True,
+        error=_BAD_LENGTH,
+    )
+    return [*calls, last]
 
 
 def _operands(
