@@ -73,6 +73,16 @@ class LazyArray:
     load: Callable[[], Array]
 
 
+def read_array(held: Array | LazyArray) -> Array:
+    """The array itself; a lazy one is read now and must be what it was declared to be."""
+    if not isinstance(held, LazyArray):
+        return held
+    array = np.asarray(held.load())
+    if TensorType.of(array) != held.type:
+        raise ModelError(f"a parameter is {TensorType.of(array)}, not {held.type} as declared")
+    return array
+
+
 @dataclass(frozen=True, slots=True)
 class Equality:
     """Two symbolic extents that node ``node`` needs to be equal; checked when values are known."""
@@ -178,13 +188,7 @@ class Graph:
 
     def array(self, value: Value) -> Array:
         """The array of a parameter (read now if it is lazy); do not write to it."""
-        held = self._params[value.node]
-        if not isinstance(held, LazyArray):
-            return held
-        array = np.asarray(held.load())
-        if TensorType.of(array) != held.type:
-            raise ModelError(f"parameter {value.node!r} is {TensorType.of(array)}, not {held.type}")
-        return array
+        return read_array(self._params[value.node])
 
     def users(self, value: Value) -> list[Node]:
         """Nodes that have ``value`` among their inputs, in the order they were added."""

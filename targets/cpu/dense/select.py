@@ -7,6 +7,7 @@ from collections.abc import Callable
 from ....compiler.pass_ import Pass
 from ....ir import Array, Graph, LazyArray, Node, TensorType, Value
 from ....ir.dim import product
+from ....ir.graph import read_array
 from ....ops.convolution import convolution
 from ....ops.elementwise_arithmetic import add
 from ....ops.matmul import matmul
@@ -58,8 +59,10 @@ def _packed(
 ) -> Value:
     """A parameter made from another one when the program is loaded."""
 
+    source = graph.params[value.node]
+
     def load() -> Array:
-        return pack(graph.array(value))
+        return pack(read_array(source))
 
     held = LazyArray(TensorType("float32", shape), load)
     return graph.param(held, f"{value.node}.packed")
@@ -165,7 +168,8 @@ def _with_bias(graph: Graph, node: Node, result: Value) -> Value:
     maps = graph.type(bias).shape[0]
     if not graph.is_param(bias):
         return graph.add(add, result, graph.add(reshape, bias, shape=(maps, 1, 1)))
+    source = graph.params[bias.node]
     shaped = LazyArray(
-        TensorType("float32", (maps, 1, 1)), lambda: graph.array(bias).reshape(-1, 1, 1)
+        TensorType("float32", (maps, 1, 1)), lambda: read_array(source).reshape(-1, 1, 1)
     )
     return graph.add(add, result, graph.param(shaped, f"{node.name}.bias"), origin=node.origin)
