@@ -84,7 +84,7 @@ def _cosine(r: Any) -> Any:
 
 
 def _sin(x: Any) -> Any:
-    """Sine."""
+    """Sine, error 0.51."""
     r, quarter = _reduce(x)
     result = select(quarter & 1 != 0, _cosine(r), _sine(r))
     result = select(quarter & 2 != 0, -result, result)
@@ -92,14 +92,14 @@ def _sin(x: Any) -> Any:
 
 
 def _cos(x: Any) -> Any:
-    """Cosine."""
+    """Cosine, error 0.51."""
     r, quarter = _reduce(x)
     result = select(quarter & 1 != 0, _sine(r), _cosine(r))
     return np.float32(select((quarter + 1) & 2 != 0, -result, result))
 
 
 def _tan(x: Any) -> Any:
-    """Tangent."""
+    """Tangent, error 0.51."""
     r, quarter = _reduce(x)
     sine, cosine = _sine(r), _cosine(r)
     is_odd = quarter & 1 != 0
@@ -122,7 +122,7 @@ def _arcsine_tail(z: Any) -> Any:
 
 
 def asin(x: Any) -> Any:
-    """Arc sine; above 1/2 by asin(x) = pi/2 - 2 asin(sqrt((1 - x) / 2)). NaN outside [-1, 1]."""
+    """Arc sine, error 1.86; above 1/2 by asin(x) = pi/2 - 2 asin(sqrt((1 - x) / 2)). NaN outside [-1, 1]."""
     magnitude = fabs(x)
     is_near = magnitude <= 0.5
     z = select(is_near, x * x, fma(magnitude, -0.5, 0.5))
@@ -133,7 +133,7 @@ def asin(x: Any) -> Any:
 
 
 def acos(x: Any) -> Any:
-    """Arc cosine; above 1/2 by acos(x) = 2 asin(sqrt((1 - x) / 2)). NaN outside [-1, 1]."""
+    """Arc cosine, error 1.26; above 1/2 by acos(x) = 2 asin(sqrt((1 - x) / 2)). NaN outside [-1, 1]."""
     magnitude = fabs(x)
     is_near = magnitude <= 0.5
     z = select(is_near, x * x, fma(magnitude, -0.5, 0.5))
@@ -158,7 +158,7 @@ def _arctangent(t: Any) -> Any:
 
 
 def atan(x: Any) -> Any:
-    """Arc tangent; above 1 by atan(x) = pi/2 - atan(1 / x)."""
+    """Arc tangent, error 1.35; above 1 by atan(x) = pi/2 - atan(1 / x)."""
     magnitude = fabs(x)
     is_near = magnitude <= 1.0
     r = _arctangent(select(is_near, magnitude, 1.0 / magnitude))
@@ -166,7 +166,7 @@ def atan(x: Any) -> Any:
 
 
 def atan2(y: Any, x: Any) -> Any:
-    """The angle of the point (x, y), from -pi to pi, with the signs of zeros as in C."""
+    """The angle of the point (x, y), error 1.5, from -pi to pi, with the signs of zeros as in C."""
     a, b = fabs(x), fabs(y)
     is_steep = b > a
     larger = select(is_steep, b, a)
@@ -180,7 +180,7 @@ def atan2(y: Any, x: Any) -> Any:
 
 
 def hypot(x: Any, y: Any) -> Any:
-    """sqrt(x*x + y*y), infinite if either argument is."""
+    """sqrt(x*x + y*y), error 0.5, infinite if either argument is."""
     a, b = np.float64(x), np.float64(y)
     result = np.float32(sqrt(fma(a, a, b * b)))
     is_infinite = (fabs(x) == _INFINITY) | (fabs(y) == _INFINITY)
