@@ -14,7 +14,7 @@ from enum import IntEnum
 
 from llvmlite import ir
 
-from ...ir import Extent, Graph, Node, TensorType, Value, View, Workspace
+from ...ir import Extent, Graph, Node, NoKernelError, TensorType, Value, View, Workspace
 from .extents import I64, ExtentEmitter
 from .kernels import POINTER, Kernel, KernelSet
 from .lowering import Step, is_elementwise, reusable_operands, scratch_of, steps_of
@@ -71,6 +71,7 @@ class Program:
     steps: list[StepInfo] = field(default_factory=list)
     arena: Extent = 0
     late_outputs: frozenset[int] = frozenset()
+    missing: list[str] = field(default_factory=list)  # what there are no kernels for
     _param_numbers: dict[tuple[int, Value], int] = field(default_factory=dict)
     _functions: int = 0
 
@@ -106,6 +107,11 @@ def build_program(graph: Graph) -> Program:
     module = ir.Module("opweave")
     program = Program(module, KernelSet(module))
     emitter = GraphEmitter(program, graph, ir.Function(module, ENTRY_TYPE, ENTRY))
+    if program.missing:
+        listed = "\n".join(f"- {item}" for item in program.missing)
+        raise NoKernelError(
+            f"{len(program.missing)} nodes have no kernel:\n{listed}", program.missing
+        )
     program.arena = emitter.placement.plan.nbytes
     emitter.emit()
     places = [emitter.placement.places[value] for value in graph.outputs]
@@ -151,7 +157,11 @@ class GraphEmitter:
             return prepare_control_flow(self, node)
         if "view" in node.op.traits or is_elementwise(node):
             return []
-        self.steps[node.name] = steps_of(self.graph, node, None)
+        try:
+            self.steps[node.name] = steps_of(self.graph, node, None)
+        except NoKernelError as error:
+            self.program.missing += error.items
+            return []
         return scratch_of(node, self.steps[node.name])
 
     # --- emission ------------------------------------------------------------------------
