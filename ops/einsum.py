@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..ir import Array, Cost, Extent, ModelError, TensorType, unify
+from ..ir import Array, Call, Cost, Extent, ModelError, Operand, TensorType, unify
 from ..ir.data_type import kind_of
 from ..ir.dim import product
+from .contraction import Term, contraction_calls
 from .define import operator, same_type
 from .half import widened
 from .samples import sample, tensor, values
@@ -134,6 +135,16 @@ def _(*xs: TensorType, equation: str) -> Cost:
     for x in xs:
         nbytes = nbytes + x.nbytes
     return Cost(len(xs) * product(parsed.extents.values()), nbytes)
+
+
+@einsum.kernel
+def _(xs: tuple[Operand, ...], out: Operand, *, equation: str) -> list[Call]:
+    parsed = parse_equation(equation, [x.shape for x in xs])
+    terms = [
+        Term.of(x.flat(), labels, x.shape, parsed.extents)
+        for x, labels in zip(xs, parsed.operands, strict=True)
+    ]
+    return contraction_calls(out.dtype, parsed.extents, terms, parsed.result, out.flat())
 
 
 einsum.samples = [

@@ -179,16 +179,13 @@ def _transpose_matrix(item, x, out):  # type: ignore[no-untyped-def]
 def _(
     a: Operand, b: Operand, out: Operand, *, transpose_a: bool, transpose_b: bool
 ) -> list[Call]:
-    calls: list[Call] = []
     left, right = a.type, b.type
     transpose_a = transpose_a and a.rank > 1
     if a.rank == 1:
         left = left.with_shape((1, *left.shape))
     if b.rank == 1:  # a column is a row of the transposed matrix
         right, transpose_b = right.with_shape((1, *right.shape)), True
-    return product_calls(
-        left, a.flat(), transpose_a, right, b.flat(), transpose_b, out.flat(), calls
-    )
+    return product_calls(left, a.flat(), transpose_a, right, b.flat(), transpose_b, out.flat())
 
 
 def product_calls(
@@ -199,15 +196,16 @@ def product_calls(
     b: View,
     transpose_b: bool,
     out: View,
-    calls: list[Call],
+    key: str = "right",
 ) -> list[Call]:
     """Calls that multiply matrices of the types ``left`` and ``right``, given as flat views.
 
-    Both have rank 2 at least. ``calls`` are those that come before.
+    Both have rank 2 at least. ``key`` names the workspace that may be needed.
     """
+    calls: list[Call] = []
     _, rows, inner, columns = _matrices(left, right, transpose_a, transpose_b)
     if transpose_b and (transpose_a or not _prefers_dots(rows, inner)):
-        right, b = _transposed(right, b, "right", calls)
+        right, b = _transposed(right, b, key, calls)
         transpose_b = False
     batches = _batches(left, right)
     batch = product(batches.extents)

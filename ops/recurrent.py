@@ -484,7 +484,7 @@ def _gates(
     rows = time * batch
     out = workspace("gates", x.dtype, (directions * rows * gates,))
     left = TensorType(x.dtype, (1, rows, width))
-    calls = product_calls(left, x.flat(), False, w.type, w.flat(), True, out, [])
+    calls = product_calls(left, x.flat(), False, w.type, w.flat(), True, out)
     return calls, out, batch, (time, batch, directions)
 
 
