@@ -122,7 +122,10 @@ def _arcsine_tail(z: Any) -> Any:
 
 
 def asin(x: Any) -> Any:
-    """Arc sine, error 1.86; above 1/2 by asin(x) = pi/2 - 2 asin(sqrt((1 - x) / 2)). NaN outside [-1, 1]."""
+    """Arc sine, error 1.86, NaN outside [-1, 1].
+
+    Above 1/2 by asin(x) = pi/2 - 2 asin(sqrt((1 - x) / 2)).
+    """
     magnitude = fabs(x)
     is_near = magnitude <= 0.5
     z = select(is_near, x * x, fma(magnitude, -0.5, 0.5))
@@ -133,7 +136,10 @@ def asin(x: Any) -> Any:
 
 
 def acos(x: Any) -> Any:
-    """Arc cosine, error 1.26; above 1/2 by acos(x) = 2 asin(sqrt((1 - x) / 2)). NaN outside [-1, 1]."""
+    """Arc cosine, error 1.26, NaN outside [-1, 1].
+
+    Above 1/2 by acos(x) = 2 asin(sqrt((1 - x) / 2)).
+    """
     magnitude = fabs(x)
     is_near = magnitude <= 0.5
     z = select(is_near, x * x, fma(magnitude, -0.5, 0.5))
