@@ -5,7 +5,8 @@ Arguments are reduced exactly (Cody and Waite, "Software Manual for the Elementa
 nodes in 40-digit arithmetic, coefficients rounded to float32 one after the other, the rest
 fitted again). Each docstring gives the largest error found over a hundred million arguments of
 all magnitudes, in units in the last place of the exact result. Infinities, zeros, NaN and
-subnormal numbers, as argument and as result, are handled as C99 Annex F prescribes.
+subnormal numbers, as argument and as result, are handled as C99 Annex F prescribes. A processor
+without fused multiply-add (x86 before 2013) calls the C library for each: right, and slow.
 """
 
 from __future__ import annotations
