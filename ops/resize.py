@@ -3,17 +3,39 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
-from ..ir import Array, Cost, Extent, ModelError, TensorType, UnsupportedError
+from ..ir import (
+    Array,
+    Call,
+    Cost,
+    Extent,
+    ModelError,
+    Operand,
+    TensorType,
+    UnsupportedError,
+    View,
+    workspace,
+)
 from ..ir.data_type import is_float
-from ..ir.dim import Dim, ceil_divide, floor_divide, maximum
+from ..ir.dim import Dim, ceil_divide, floor_divide, maximum, product
 from .define import operator
 from .half import widened
+from .resize_kernels import (
+    blend_elements,
+    blend_rows,
+    fill_outside,
+    locate_taps,
+    pick_elements,
+    pick_rows,
+)
+from .rows import item_count, rows_per_item
 from .samples import sample, tensor
+from .strided_copy import strided_copy
 
 MODES = ("nearest", "linear", "cubic")
 COORDINATES = (
@@ -25,6 +47,8 @@ COORDINATES = (
     "tf_half_pixel_for_nn",
     "tf_crop_and_resize",
 )
+# More elements for each output element are no real image.
+_MOST_TAPS = 2**20
 NEAREST_MODES = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 
 
@@ -125,6 +149,7 @@ def _weights(
     mode: str, places: Array, scale: float, nearest_mode: str, a: float, antialias: bool
 ) -> tuple[Array, Array]:
     """Weights of each output's taps, and the place of the first one."""
+    places = np.clip(places, -1e9, 1e9)
     base = np.ceil(places).astype(np.int64) - 1  # left of the place, also of a whole one
     ratio = places - base
     if mode == "nearest":
@@ -184,9 +209,12 @@ def _(
         raise ModelError(f"resize: {mode} interpolation takes floating-point tensors, not {x.dtype}")
     if mode == "nearest" and antialias:
         raise ModelError("resize: antialias needs linear or cubic interpolation")
-    for extent, size in zip(x.shape, sizes, strict=True):
+    for axis, (extent, size) in enumerate(zip(x.shape, sizes, strict=True)):
         if extent == 0 and size != 0:
             raise ModelError(f"resize: {x} cannot become {tuple(sizes)}")
+        if scales and isinstance(extent, int) and isinstance(size, int):
+            if abs(scales[axis] * extent - size) > 1 or (size and scales[axis] * extent < 0.49):
+                raise ModelError(f"resize: {x} to {tuple(sizes)} by the scales {tuple(scales)}")
     return x.with_shape(sizes)
 
 
@@ -196,6 +224,113 @@ def _(x: TensorType, *, sizes: Sequence[Extent], mode: str, **others: object) ->
     taps = {"nearest": 0, "linear": 2, "cubic": 4}[mode]
     moved = sum(extent != size for extent, size in zip(x.shape, sizes, strict=True))
     return Cost(2 * taps * moved * out.size, x.nbytes + out.nbytes)
+
+
+def _half_taps(mode: str, antialias: bool, extent: Extent, count: Extent, scale: float) -> Extent:
+    """Half the taps of an output element; ``scale`` 0 stands for ``count`` by ``extent``."""
+    radius = 1 if mode == "linear" else 2
+    if not antialias:
+        return radius
+    if scale == 0.0 and not (isinstance(extent, int) and isinstance(count, int)):
+        return maximum(ceil_divide(radius * extent, count), radius)
+    ratio = scale or count / extent  # type: ignore[operator]
+    half = -math.floor(-radius / min(ratio, 1.0))
+    if half > _MOST_TAPS:
+        raise UnsupportedError(f"resize: antialias with {2 * half} elements for each output")
+    return half
+
+
+def _axis_calls(
+    source: View,
+    shape: Sequence[Extent],
+    axis: int,
+    count: Extent,
+    target: View,
+    attributes: Mapping[str, Any],
+) -> list[Call]:
+    """Calls that resize the tensor ``source`` of this shape along one axis."""
+    mode, scales, roi = attributes["mode"], attributes["scales"], attributes["roi"]
+    outer, extent, inner = product(shape[:axis]), shape[axis], product(shape[axis + 1 :])
+    scale = float(scales[axis]) if scales else 0.0
+    start, end = (roi[axis], roi[len(shape) + axis]) if roi else (0.0, 1.0)
+    taps: Extent = 1
+    if mode != "nearest":
+        taps = 2 * _half_taps(mode, attributes["antialias"], extent, count, scale)
+    places = workspace(f"places {axis}", "int64", (count * taps,))
+    outside = workspace(f"outside {axis}", "int64", (count,))
+    exact = workspace(f"exact {axis}", "float64", (count * taps,))
+    dtype = source.dtype if mode != "nearest" else "float64"
+    weights = workspace(f"weights {axis}", dtype, (count * taps,))
+    coordinates = attributes["coordinate_transformation"]
+    table = Call(
+        locate_taps,
+        (exact, places, weights, outside),
+        items=count,
+        scalars=(
+            MODES.index(mode),
+            COORDINATES.index(coordinates),
+            NEAREST_MODES.index(attributes["nearest_mode"]),
+            *(extent, count, taps),
+            *(scale, float(start), float(end), float(attributes["cubic_coeff_a"])),
+            int(attributes["exclude_outside"]),
+            int(attributes["antialias"]),
+        ),
+        error="an empty dimension cannot grow",
+    )
+    flat = inner == 1
+    before: tuple[Extent, ...] = (outer, extent) if flat else (outer, extent, inner)
+    after: tuple[Extent, ...] = (outer, count) if flat else (outer, count, inner)
+    rows = rows_per_item(count if flat else inner)
+    seen, into = View(source.source, source.dtype, before), View(target.source, target.dtype, after)
+    nearest = mode == "nearest"
+    body = (pick_elements if flat else pick_rows) if nearest else (blend_elements if flat else blend_rows)
+    main = Call(
+        body,
+        (seen, places, into) if nearest else (seen, places, weights, into),
+        items=item_count(outer if flat else outer * count, rows),
+        scalars=(rows,) if nearest else (rows, taps),
+        chunk=rows * (count if flat else inner),
+        reassociate=not nearest,
+    )
+    if coordinates != "tf_crop_and_resize":
+        return [table, main]
+    value = float(attributes["extrapolation_value"])
+    fill = Call(
+        fill_outside,
+        (outside, View(target.source, target.dtype, (outer, count, inner))),
+        items=outer * count,
+        scalars=(value if is_float(target.dtype) else int(value),),
+    )
+    return [table, main, fill]
+
+
+@resize.kernel
+def _(x: Operand, out: Operand, *, sizes: Sequence[Extent], **attributes: Any) -> list[Call]:
+    scales, roi = attributes["scales"], attributes["roi"]
+    axes = [
+        axis
+        for axis, (extent, count) in enumerate(zip(x.shape, sizes, strict=True))
+        if not keeps_axis(
+            extent,
+            count,
+            scales[axis] if scales else None,
+            (roi[axis], roi[x.rank + axis]) if roi else (0.0, 1.0),
+            attributes["coordinate_transformation"],
+        )
+    ]
+    if not axes:
+        return [strided_copy(x.flat(), out.flat(), (x.size,), (1,), (1,))]
+    calls: list[Call] = []
+    shape = list(x.shape)
+    source = x.flat()
+    for axis in axes:
+        count = sizes[axis]
+        after = [*shape[:axis], count, *shape[axis + 1 :]]
+        last = axis == axes[-1]
+        target = out.flat() if last else workspace(f"pass {axis}", x.dtype, (product(after),))
+        calls += _axis_calls(source, shape, axis, count, target, attributes)
+        shape, source = after, target
+    return calls
 
 
 # --- for format readers ----------------------------------------------------------------------
