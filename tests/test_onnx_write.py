@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+import onnxruntime.capi.onnxruntime_pybind11_state as engine_errors
 import pytest
 
 from opweave.compiler.interpret import run_reference
@@ -61,26 +62,58 @@ def close(found: Sequence[Array], wanted: Sequence[Array]) -> None:
         np.testing.assert_allclose(left, right, rtol=tolerance, atol=tolerance * largest)
 
 
+# What ONNX Runtime raises where it has no kernel for the types, or refuses the numbers.
+REFUSALS = (
+    engine_errors.NotImplemented,
+    engine_errors.Fail,
+    engine_errors.RuntimeException,
+    engine_errors.InvalidArgument,
+)
+
+# How many comparisons with ONNX Runtime were possible, and how many were not.
+COMPARED = {True: 0, False: 0}
+
+
 def run_onnxruntime(data: bytes, graph: Graph, inputs: Sequence[Array]) -> list[Array] | None:
-    """Outputs by ONNX Runtime; None where it has no kernel for these types."""
+    """Outputs by ONNX Runtime; None where it has no kernel, or refuses these numbers."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     try:
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except onnxruntime.capi.onnxruntime_pybind11_state.NotImplemented:
+        names = [value.name for value in session.get_inputs()]
+        values = {
+            name: onnxruntime.OrtValue.ortvalue_from_numpy(np.array(array, order="C"))
+            for name, array in zip(names, inputs, strict=True)
+        }
+        found = session.run_with_ort_values(None, values)
+    except REFUSALS:
         return None
-    names = [value.name for value in onnx.load_from_string(data).graph.input]
-    found: list[Array] = session.run(None, dict(zip(names, inputs, strict=True)))
-    return found
+    return [value.numpy() for value in found]
 
 
-def round_trip(graph: Graph, inputs: Sequence[Array], engine: bool = True, **options: Any) -> bytes:
+def is_plain(array: Array) -> bool:
+    """No empty tensor, no number that engines are known to treat in their own ways."""
+    if array.dtype.name == "bfloat16" or array.size == 0:
+        return False
+    if array.dtype.kind == "f":
+        return bool(np.all(np.isfinite(array)))
+    return True
+
+
+def round_trip(
+    graph: Graph,
+    inputs: Sequence[Array],
+    engine: bool = True,
+    checked: bool = True,
+    **options: Any,
+) -> bytes:
     """Write, check, compare with ONNX Runtime, read back, compare again."""
     data = write(graph, **options)
-    onnx.checker.check_model(data, full_check=True)
+    onnx.checker.check_model(data, full_check=checked)
     wanted = run_reference(graph, inputs)
-    if engine and not any(array.dtype.name == "bfloat16" for array in (*inputs, *wanted)):
+    if engine and all(map(is_plain, (*inputs, *wanted))):
         found = run_onnxruntime(data, graph, inputs)
+        COMPARED[found is not None] += 1
         if found is not None:
             close(found, wanted)
     again = read(data)
@@ -95,15 +128,33 @@ def test_every_operator_is_written_or_listed() -> None:
     assert without <= NOT_IN_ONNX
 
 
-# Where ONNX Runtime is known to differ from the operator's text.
-ENGINE_DIFFERS: set[str] = set()
+def engine_differs(op: Op, sample: Sample) -> bool:
+    """Where ONNX Runtime does not do what the operator's text says."""
+    attributes = sample.attributes
+    if op.name in ("lstm", "gru", "rnn"):
+        # A sequence of length 0 gives zeros, not the initial state; GRU's functions are mixed up.
+        lengths = sample.inputs[4] if len(sample.inputs) > 4 else None
+        return (lengths is not None and not lengths.all()) or bool(attributes.get("activations"))
+    # Integer powers and products go through floats.
+    return op.name in ("pow", "reduce_prod") and sample.inputs[0].dtype.kind in "iu"  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(("op", "sample"), CASES)
-def test_samples(op: Op, sample: Sample, request: pytest.FixtureRequest) -> None:
+def test_samples(op: Op, sample: Sample) -> None:
     graph, inputs = graph_of(op, sample)
-    case = request.node.callspec.id
-    round_trip(graph, inputs, engine=case not in ENGINE_DIFFERS)
+    if op.name.startswith("convolution") and inputs[0].dtype in (np.int32, np.int64):
+        with pytest.raises(UnsupportedError, match="convolutions of int"):
+            write(graph)
+        return
+    # The inference of the onnx package does not know ellipses of different ranks.
+    ellipsis = "..." in sample.attributes.get("equation", "")
+    round_trip(graph, inputs, engine=not engine_differs(op, sample), checked=not ellipsis)
+
+
+def test_most_samples_were_compared() -> None:
+    if sum(COMPARED.values()) < 500:
+        pytest.skip("only some tests were chosen")
+    assert COMPARED[True] > 0.9 * sum(COMPARED.values())
 
 
 def test_symbolic_extents_are_computed_by_the_model() -> None:

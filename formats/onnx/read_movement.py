@@ -10,6 +10,7 @@ from ...ir import Array, Dim, Extent, ModelError, Value, broadcast
 from ...ir import dim as dims
 from ..shape_values import needs_run
 from .context import Context, ops
+from .element_types import element_type
 from .registry import reads
 
 
@@ -202,10 +203,11 @@ def _trilu(g: Context, x: Value, k: Value | None = None, *, upper: int = 1) -> V
 
 @reads("EyeLike", since=(9, 22))
 def _eye_like(g: Context, x: Value, *, dtype: int | None = None, k: int = 0) -> Value:
-    from .element_types import element_type
-
+    if g.rank(x) != 2:
+        raise ModelError(f"EyeLike of {g.type(x)}")
     name = g.dtype(x) if dtype is None else element_type(dtype, "EyeLike")
-    return g.add(ops.eye_like, x, dtype=name, k=k)
+    rows, columns = g.shape(x)
+    return g.add(ops.eye_like, rows=rows, columns=columns, diagonal=k, dtype=name)
 
 
 # --- Pad -----------------------------------------------------------------------------------

@@ -135,9 +135,10 @@ def _layer_norm(
     if not (g.wants(1) or g.wants(2)):
         return [g.add(ops.layer_normalization, x, scale, bias, axis=axis, epsilon=epsilon)]
     attributes = {"axis": axis, "epsilon": epsilon}
-    return list(
-        g.add_node(ops.layer_normalization_statistics, (x, scale, bias), attributes).outputs
-    )
+    op = ops.layer_normalization_statistics
+    y, mean, inverse = g.add_node(op, (x, scale, bias), attributes).outputs
+    # The statistics are float32 whatever the input is.
+    return [y, g.cast(mean, "float32"), g.cast(inverse, "float32")]
 
 
 @reads("RMSNormalization", since=23)

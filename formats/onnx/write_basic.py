@@ -74,7 +74,6 @@ _PLAIN = {
 _SAME_ATTRIBUTES = {
     "leaky_relu": "LeakyRelu",
     "elu": "Elu",
-    "celu": "Celu",
     "selu": "Selu",
     "hard_sigmoid": "HardSigmoid",
     "thresholded_relu": "ThresholdedRelu",
@@ -92,6 +91,17 @@ def _same_attributes(w: Writer, node: Node, x: str) -> str:
     return w.add(_SAME_ATTRIBUTES[node.op.name], x, **node.attrs)
 
 
+@writes("celu")
+def _celu(w: Writer, node: Node, x: str) -> str:
+    alpha, value = node.attrs["alpha"], node.inputs[0]
+    if w.type(value).dtype == "float32":
+        return w.add("Celu", x, alpha=alpha)
+    # The operator takes float32 alone.
+    zero, one, factor = (w.scalar_like(value, number) for number in (0.0, 1.0, alpha))
+    grown = w.add("Sub", w.add("Exp", w.add("Div", w.add("Min", x, zero), factor)), one)
+    return w.add("Add", w.add("Max", x, zero), w.add("Mul", factor, grown))
+
+
 @writes("not_equal")
 def _not_equal(w: Writer, node: Node, x: str, y: str) -> str:
     return w.add("Not", w.add("Equal", x, y))
@@ -101,7 +111,15 @@ def _not_equal(w: Writer, node: Node, x: str, y: str) -> str:
 def _floor_divide(w: Writer, node: Node, x: str, y: str) -> str:
     if is_float(node.types[0].dtype):
         return w.add("Floor", w.add("Div", x, y))
-    return w.add("Div", w.add("Sub", x, w.add("Mod", x, y)), y)
+    quotient = w.add("Div", x, y)
+    if node.types[0].dtype.startswith("uint"):
+        return quotient
+    # ONNX divides integers towards zero: one less where signs differ and a rest is left.
+    zero = w.scalar_like(node.inputs[0], 0)
+    rest = w.add("Not", w.add("Equal", w.add("Mod", x, y), zero))
+    signs = w.add("Xor", w.add("Less", x, zero), w.add("Less", y, zero))
+    below = w.cast(w.add("And", rest, signs), node.types[0].dtype)
+    return w.add("Sub", quotient, below)
 
 
 @writes("mod")
@@ -166,8 +184,10 @@ def _reduction(w: Writer, node: Node, x: str) -> str:
     axes = tuple(node.attrs["axes"])
     keep = int(node.attrs["keepdims"])
     dtype = node.types[0].dtype
-    narrow = dtype in ("int8", "uint8", "int16", "uint16")
-    if (narrow and node.op.name not in ("reduce_max", "reduce_min")) or dtype.startswith("uint"):
+    small: tuple[str, ...] = ("int16", "uint16")
+    if node.op.name not in ("reduce_max", "reduce_min"):
+        small = ("int8", "uint8", *small)
+    if dtype in small:
         # Small integers have no such reduction; the low bits of a wide result are the same.
         x = w.cast(x, "int64")
         return w.cast(_reduced(w, node, x, axes, keep), dtype)
@@ -294,8 +314,12 @@ def _extents(w: Writer, node: Node) -> str:
 
 
 @writes("eye_like")
-def _eye_like(w: Writer, node: Node, x: str) -> str:
-    return w.add("EyeLike", x, dtype=NUMBERS[node.types[0].dtype], k=node.attrs["k"])
+def _eye_like(w: Writer, node: Node) -> str:
+    if not isinstance(node.attrs["diagonal"], int):
+        raise UnsupportedError("a symbolic diagonal")
+    empty = w.add("ConstantOfShape", w.extents([node.attrs["rows"], node.attrs["columns"]]))
+    dtype = NUMBERS[node.types[0].dtype]
+    return w.add("EyeLike", empty, dtype=dtype, k=node.attrs["diagonal"])
 
 
 @writes("cum_prod")

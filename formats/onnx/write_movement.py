@@ -18,7 +18,7 @@ def _reshape(w: Writer, node: Node, x: str) -> str:
 
 @writes("transpose")
 def _transpose(w: Writer, node: Node, x: str) -> str:
-    return w.add("Transpose", x, perm=list(node.attrs["permutation"]))
+    return w.add("Transpose", x, perm=list(node.attrs["permutation"]) or None)
 
 
 @writes("expand")

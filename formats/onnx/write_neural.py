@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...ir import Extent, Node, UnsupportedError
+from ...ir.data_type import is_float
 from ...ops.resize import scaled_extent
 from .writer import Writer, writes
 
@@ -57,8 +58,15 @@ def _window(w: Writer, node: Node, x: str) -> tuple[str, dict[str, Any]]:
     return w.add("Pad", x, w.extents(pads)), given
 
 
+def _floating(w: Writer, node: Node) -> None:
+    dtype = w.type(node.inputs[0]).dtype
+    if not is_float(dtype):
+        raise UnsupportedError(f"convolutions of {dtype}")
+
+
 @writes("convolution")
 def _convolution(w: Writer, node: Node, x: str, weight: str, bias: str | None = None) -> str:
+    _floating(w, node)
     x, attributes = _window(w, node, x)
     return w.add("Conv", x, weight, bias, group=node.attrs["groups"], **attributes)
 
@@ -67,6 +75,7 @@ def _convolution(w: Writer, node: Node, x: str, weight: str, bias: str | None = 
 def _convolution_transpose(
     w: Writer, node: Node, x: str, weight: str, bias: str | None = None
 ) -> str:
+    _floating(w, node)
     x, attributes = _window(w, node, x)
     rank = len(attributes["strides"])
     extra = _numbers("output_padding", node.attrs["output_padding"]) or [0] * rank
@@ -121,12 +130,30 @@ def _instance_normalization(w: Writer, node: Node, *inputs: str) -> str:
     return w.add("InstanceNormalization", *inputs, epsilon=node.attrs["epsilon"])
 
 
-@writes("layer_normalization", "layer_normalization_statistics")
+@writes("layer_normalization_statistics")
+def _layer_statistics(w: Writer, node: Node, *inputs: str | None) -> list[str]:
+    if node.types[1].dtype != "float64":
+        return _layer_normalization(w, node, *inputs)
+    # ONNX gives the statistics in float32: spell them out.
+    value, x = node.inputs[0], inputs[0]
+    axes = w.integers(range(w.type(value).axis(node.attrs["axis"]), w.type(value).rank))
+    mean = w.add("ReduceMean", x, axes)
+    difference = w.add("Sub", x, mean)
+    variance = w.add("ReduceMean", w.add("Mul", difference, difference), axes)
+    shifted = w.add("Add", variance, w.scalar_like(value, node.attrs["epsilon"]))
+    inverse = w.add("Reciprocal", w.add("Sqrt", shifted))
+    y = w.add("Mul", w.add("Mul", difference, inverse), inputs[1])
+    if len(inputs) > 2 and inputs[2] is not None:
+        y = w.add("Add", y, inputs[2])
+    return [y, mean, inverse]
+
+
+@writes("layer_normalization")
 def _layer_normalization(w: Writer, node: Node, *inputs: str | None) -> list[str]:
     return w.add_many(
         "LayerNormalization",
         inputs,
-        len(node.types),
+        len(node.types),  # the statistics are further outputs
         axis=node.attrs["axis"],
         epsilon=node.attrs["epsilon"],
     )

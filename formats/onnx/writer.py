@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,24 @@ def find_writer(name: str) -> NodeWriter | None:
     return _WRITERS.get(name)
 
 
+_TO_FLOAT = {"float16": "float32", "bfloat16": "float32"}
+_TO_INT32 = {"int8": "int32", "uint8": "int32", "int16": "int32", "uint16": "int32"}
+_TO_FLOAT64 = {"int8": "float64", "uint8": "float64", "int16": "float64", "uint16": "float64"}
+
+# Operator -> element types that the ONNX operator does not take, and those used instead.
+# Sums and products of small integers are exact in the wider type, up to the low bits.
+_WIDER: dict[str, dict[str, str]] = {
+    "celu": _TO_FLOAT,
+    "shrink": {"bfloat16": "float32"},
+    "einsum": {"bfloat16": "float32", **_TO_INT32},
+    "matmul": _TO_INT32,
+    "pow": {**_TO_INT32, "uint32": "int64", "uint64": "int64"},
+    "cum_sum": _TO_INT32,
+    "convolution": _TO_FLOAT64,
+    "convolution_transpose": _TO_FLOAT64,
+}
+
+
 class Writer:
     """Writes one Graph (or one body of control flow) as ONNX nodes."""
 
@@ -64,6 +82,7 @@ class Writer:
         self.items: list[str] = [] if parent is None else parent.items
         self._extents: dict[Extent, str] = {}
         self._symbols: dict[str, str] = {}
+        self._wider: Mapping[str, str] = {}
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
 
     # --- names ---------------------------------------------------------------------------
@@ -82,10 +101,11 @@ class Writer:
         return "" if value is None else self.names[value]
 
     def type(self, value: Value | None) -> TensorType:
-        """The type of a value that is there."""
+        """The type of a value that is there, as the node being written sees it."""
         if value is None:
             raise ModelError("an operand is missing")
-        return self.graph.type(value)
+        type_ = self.graph.type(value)
+        return type_.with_dtype(self._wider.get(type_.dtype, type_.dtype))
 
     # --- nodes ---------------------------------------------------------------------------
 
@@ -210,15 +230,28 @@ class Writer:
         if any(value not in self.names for value in node.operands):
             self._poison(node)
             return
-        inputs = [None if value is None else self.names[value] for value in node.inputs]
+        self._wider = _WIDER.get(node.op.name, {})
         try:
+            inputs = [None if value is None else self._operand(value) for value in node.inputs]
             results = function(self, node, *inputs)
         except UnsupportedError as error:
             self._refuse(node, str(error))
             return
+        finally:
+            wider, self._wider = self._wider, {}
         names = [results] if isinstance(results, str) else list(results)
-        for value, name in zip(node.outputs, names, strict=True):
-            self.names[value] = name
+        for value, type_, name in zip(node.outputs, node.types, names, strict=True):
+            self.names[value] = self._narrowed(name, type_.dtype) if type_.dtype in wider else name
+
+    def _operand(self, value: Value) -> str:
+        """The name of an operand, cast where ONNX does not have the operator for its type."""
+        dtype = self.graph.type(value).dtype
+        name = self.names[value]
+        return self.cast(name, self._wider[dtype]) if dtype in self._wider else name
+
+    def _narrowed(self, name: str, dtype: str) -> str:
+        # Small integers keep the low bits, which a cast from a float would not.
+        return self.cast(self.cast(name, "int64") if "int" in dtype else name, dtype)
 
     def _refuse(self, node: Node, reason: str) -> None:
         self.items.append(f"{node}: {reason}")
