@@ -26,10 +26,10 @@ from opweave.targets.cpu.buffer_type import BufferType
 from opweave.targets.cpu.numba_frontend import (
     LoweredFunction,
     LoweringError,
-    ScalarFunction,
     as_device_function,
     lower,
 )
+from opweave.targets.cpu.scalar_function import ScalarFunction
 
 Array = np.ndarray[Any, Any]
 

@@ -26,6 +26,7 @@ from numba.core.typing.templates import fold_arguments
 
 from .device_function import DeviceFunction, DeviceSignature, number_type, weak_number
 from .plain_function import math_names, rewrite
+from .scalar_function import ScalarFunction
 from .weak_numbers import body_compiler, operator_for
 
 FASTMATH_FLAGS: Final = frozenset({"nnan", "ninf", "nsz", "arcp", "contract", "afn", "reassoc"})
@@ -47,23 +48,6 @@ class Options:
         unknown = self.fastmath - FASTMATH_FLAGS
         if unknown:
             raise ValueError(f"unknown fast-math flags: {', '.join(sorted(unknown))}")
-
-
-@dataclasses.dataclass(frozen=True)
-class ScalarFunction:
-    """A plain-Python scalar function as generated bodies call it (put it into their globals).
-
-    ``computing`` is the element type's name, or a Numba type, that floats written in the
-    function take, and with ``weak_integers`` ints too. Equal functions are compiled once.
-    """
-
-    function: Callable[..., Any]
-    computing: types.Type | str | None
-    weak_integers: bool = True
-
-    def __call__(self, *arguments: Any) -> Any:
-        """The plain function, for bodies run by the interpreter."""
-        return self.function(*arguments)
 
 
 def as_device_function(

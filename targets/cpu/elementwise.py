@@ -20,7 +20,7 @@ from ...ir.data_type import kind_of
 from ...ir.dim import ceil_divide, product
 from ...ir.graph import PARAMETER
 from .conversion import computed_in, converter, stored
-from .numba_frontend import ScalarFunction
+from .scalar_function import ScalarFunction
 
 # Elements that one work item computes, so that items are worth handing to a thread.
 _ITEM_ELEMENTS = 16384

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from .compiled_function import ScalarFunction
 from .float32_exponential import exp_moderate, exp_scaled
 from .float64_core import float64_exp2, float64_log2
 from .math_primitives import copysign, fabs, fma, select, sqrt
+from .scalar_function import ScalarFunction
 
 _INFINITY = float("inf")
 _NAN = float("nan")

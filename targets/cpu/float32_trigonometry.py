@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from .compiled_function import ScalarFunction
 from .math_primitives import (
     bits_of,
     bits_of_double,
@@ -23,6 +22,7 @@ from .math_primitives import (
     sqrt,
     table,
 )
+from .scalar_function import ScalarFunction
 
 # The first 288 bits of 2/pi: 2/pi = _TWO_OVER_PI / 2**288.
 _TWO_OVER_PI: Final = 0xA2F9836E4E441529FC2757D1F534DDC0DB6295993C439041FE5163ABDEBBC561B7246E3A

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .compiled_function import ScalarFunction
 from .math_primitives import bits_of_double, double_of_bits, fma, select
+from .scalar_function import ScalarFunction
 
 
 def _log2(z: Any) -> Any:

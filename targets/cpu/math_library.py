@@ -24,7 +24,7 @@ from . import float32_exponential as _exponential
 from . import float32_hyperbolic as _hyperbolic
 from . import float32_trigonometry as _trigonometry
 from . import math_primitives as _primitives
-from .compiled_function import ScalarFunction, as_device_function
+from .compiled_function import as_device_function
 from .device_function import DeviceFunction, DeviceSignature
 from .math_primitives import (
     bfloat16_to_float,
@@ -49,6 +49,7 @@ from .math_primitives import (
     sqrt,
     trunc,
 )
+from .scalar_function import ScalarFunction
 
 __all__ = [
     "BUILTINS",

@@ -24,12 +24,11 @@ from .compiled_function import (
     CompiledFunction,
     LoweringError,
     Options,
-    ScalarFunction,
     as_device_function,
 )
 from .device_function import number_type
 
-__all__ = ["LoweredFunction", "LoweringError", "ScalarFunction", "as_device_function", "lower"]
+__all__ = ["LoweredFunction", "LoweringError", "as_device_function", "lower"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -30,14 +30,12 @@ from .tile import (
     address,
     constant,
     counted_loop,
-    emit_tile,
     end_loop,
     intrinsic,
     largest_rows,
-    load_tile,
     masked_load_function,
+    packed_tile,
     splat,
-    store_tile,
 )
 
 POINTER = ir.PointerType()
@@ -171,7 +169,7 @@ def _(
     output = (int(out.shape[2]), int(out.shape[3]))  # type: ignore[arg-type]
     geometry = Geometry(
         all_channels // groups, maps // groups, groups, padded, output,
-        tuple(kernel), tuple(strides), tuple(dilations), width,
+        kernel, strides, dilations, width,
     )  # fmt: skip
     planes = batch * all_channels
     calls = []
@@ -309,10 +307,10 @@ class _Writer:
             a = address(builder, a, channel * geometry.taps * geometry.height)
             c = address(builder, out, builder.mul(row, constant(geometry.pixels)))
             c = address(builder, c, pixel)
-            function = self._tile_function(
-                builder, height, columns, count * geometry.taps, channel > 0
-            )
-            builder.call(function, [a, panel, c])
+            shape = Shape(height, VECTORS, geometry.width)
+            function = packed_tile(builder.module, shape, geometry.height, channel > 0)
+            sizes = (count * geometry.taps, geometry.pixels, columns)
+            builder.call(function, [a, panel, c, *map(constant, sizes)])
             if last_round:
                 finish(builder, row, height, pixel, columns)
 
@@ -322,31 +320,6 @@ class _Writer:
             end_loop(builder, number, whole, head, after)
         if rest:
             tile(constant(whole), rest)
-
-    def _tile_function(
-        self, builder: ir.IRBuilder, height: int, columns: int, inner: int, adds: bool
-    ) -> ir.Function:
-        """One register tile as a function of its own."""
-        geometry, module = self.geometry, builder.module
-        suffix = "+" if adds else ""
-        name = f"{builder.function.name}.tile{height}x{columns}x{inner}{suffix}"
-        if name in module.globals:
-            return module.globals[name]
-        function = ir.Function(
-            module, ir.FunctionType(ir.VoidType(), [POINTER, POINTER, POINTER]), name
-        )
-        function.linkage = "internal"
-        function.attributes.add("noinline")
-        for argument in function.args:
-            argument.add_attribute("noalias")
-        inside = ir.IRBuilder(function.append_basic_block("entry"))
-        a, b, c = function.args
-        shape = Shape(height, -(-columns // geometry.width), geometry.width)
-        start = load_tile(inside, c, shape, geometry.pixels, columns) if adds else None
-        acc = emit_tile(inside, a, b, inner, shape, 1, geometry.height, self.block, start)
-        store_tile(inside, acc, c, shape, geometry.pixels, columns)
-        inside.ret_void()
-        return function
 
 
 class _Gather:

@@ -234,8 +234,9 @@ class _Writer:
         vectors = -(-columns // self.width)
         shape = Shape(height, vectors, self.width)
         step = self.vectors * self.width
-        acc = emit_tile(inside, *function.args[:2], self.inner, shape, self.inner, 1, step)
-        store_tile(inside, acc, function.args[2], shape, self.columns, columns)
+        a, b, c = function.args
+        acc = emit_tile(inside, a, b, self.inner, shape, self.inner, 1, step)
+        store_tile(inside, acc, c, shape, self.columns, columns)
         inside.ret_void()
         return function
 

@@ -63,17 +63,20 @@ def intrinsic(module: ir.Module, name: str, type_: ir.FunctionType) -> ir.Functi
     return module.globals.get(name) or ir.Function(module, type_, name)
 
 
+Accumulators = list[list[ir.Value]]
+
+
 def emit_tile(
     builder: ir.IRBuilder,
     a: ir.Value,
     b: ir.Value,
-    inner: int,
+    inner: int | ir.Value,
     shape: Shape,
     a_row: int,
     a_step: int,
     b_step: int,
-    start: list[list[ir.Value]] | None = None,
-) -> list[list[ir.Value]]:
+    start: Accumulators | None = None,
+) -> Accumulators:
     """Emit the tile's loop over ``inner`` steps; returns the accumulators by row and vector.
 
     ``a_row`` and ``a_step`` are the distances in floats between rows of ``a`` and between
@@ -89,7 +92,7 @@ def emit_tile(
     zero = ir.Constant(vector, None)
     acc = start or [[zero] * shape.vectors for _ in range(shape.rows)]
 
-    def step(values: list[list[ir.Value]], at_a: ir.Value, at_b: ir.Value, number: int) -> None:
+    def step(values: Accumulators, at_a: ir.Value, at_b: ir.Value, number: int) -> None:
         vectors = [
             builder.load(
                 address(builder, at_b, number * b_step + j * shape.width), typ=vector, align=4
@@ -102,59 +105,125 @@ def emit_tile(
             for j in range(shape.vectors):
                 values[i][j] = builder.call(fma, [element, vectors[j], values[i][j]])
 
-    rounds, rest = divmod(inner, _UNROLL)
-    if rounds:
+    def loop(
+        count: int | ir.Value, unroll: int, values: Accumulators, at: tuple[ir.Value, ir.Value]
+    ) -> tuple[Accumulators, tuple[ir.Value, ir.Value]]:
+        """``count`` rounds of ``unroll`` steps; a count that is a value may be zero."""
         before = builder.block
-        loop = builder.append_basic_block("steps")
+        body = builder.append_basic_block("steps")
         after = builder.append_basic_block("stepped")
-        builder.branch(loop)
-        builder.position_at_end(loop)
-        count = builder.phi(I64)
-        count.add_incoming(constant(0), before)
-        at_a, at_b = builder.phi(a.type), builder.phi(b.type)
-        at_a.add_incoming(a, before)
-        at_b.add_incoming(b, before)
-        phis = [[builder.phi(vector) for _ in row] for row in acc]
-        for row, phi_row in zip(acc, phis, strict=True):
-            for value, phi in zip(row, phi_row, strict=True):
-                phi.add_incoming(value, before)
-        acc = [list(row) for row in phis]
-        for number in range(_UNROLL):
-            step(acc, at_a, at_b, number)
-        following = builder.add(count, constant(1))
-        a, b = address(builder, at_a, _UNROLL * a_step), address(builder, at_b, _UNROLL * b_step)
-        count.add_incoming(following, loop)
-        at_a.add_incoming(a, loop)
-        at_b.add_incoming(b, loop)
-        for row, phi_row in zip(acc, phis, strict=True):
-            for value, phi in zip(row, phi_row, strict=True):
-                phi.add_incoming(value, loop)
-        builder.cbranch(builder.icmp_signed("<", following, constant(rounds)), loop, after)
+        if isinstance(count, int):
+            builder.branch(body)
+        else:
+            builder.cbranch(builder.icmp_signed(">", count, constant(0)), body, after)
+        builder.position_at_end(body)
+        number = builder.phi(I64)
+        places = [builder.phi(pointer.type) for pointer in at]
+        phis = [[builder.phi(vector) for _ in row] for row in values]
+        current = [list(row) for row in phis]
+        for k in range(unroll):
+            step(current, places[0], places[1], k)
+        following = builder.add(number, constant(1))
+        moved = (
+            address(builder, places[0], unroll * a_step),
+            address(builder, places[1], unroll * b_step),
+        )
+        number.add_incoming(constant(0), before)
+        number.add_incoming(following, body)
+        merged = [*places, *(phi for row in phis for phi in row)]
+        firsts = [*at, *(value for row in values for value in row)]
+        lasts = [*moved, *(value for row in current for value in row)]
+        for phi, first, last in zip(merged, firsts, lasts, strict=True):
+            phi.add_incoming(first, before)
+            phi.add_incoming(last, body)
+        limit = constant(count) if isinstance(count, int) else count
+        builder.cbranch(builder.icmp_signed("<", following, limit), body, after)
         builder.position_at_end(after)
-    else:
+        if isinstance(count, int):
+            return current, moved
+        results = []
+        for first, last in zip(firsts, lasts, strict=True):
+            result = builder.phi(first.type)
+            result.add_incoming(first, before)
+            result.add_incoming(last, body)
+            results.append(result)
+        rows = [
+            results[2 + i * shape.vectors : 2 + (i + 1) * shape.vectors] for i in range(shape.rows)
+        ]
+        return rows, (results[0], results[1])
+
+    place = (a, b)
+    if isinstance(inner, int):
+        rounds, rest = divmod(inner, _UNROLL)
+        if rounds:
+            acc, place = loop(rounds, _UNROLL, acc, place)
         acc = [list(row) for row in acc]
-    for number in range(rest):
-        step(acc, a, b, number)
+        for k in range(rest):
+            step(acc, *place, k)
+        return acc
+    acc, place = loop(builder.lshr(inner, constant(_UNROLL.bit_length() - 1)), _UNROLL, acc, place)
+    acc, _ = loop(builder.and_(inner, constant(_UNROLL - 1)), 1, acc, place)
     return acc
 
 
-def load_tile(
-    builder: ir.IRBuilder, c: ir.Value, shape: Shape, c_row: int, columns: int
-) -> list[list[ir.Value]]:
-    """The tile of memory at ``c``: ``columns`` of each row, other lanes zero."""
+def packed_tile(module: ir.Module, shape: Shape, a_step: int, adds: bool) -> ir.Function:
+    """``tile(a, b, c, inner, c_row, columns)``: one register tile, both operands packed.
+
+    ``a`` is [inner, a_step], of which the first rows count, ``b`` [inner, columns of a full
+    tile]. ``columns`` columns of ``c``, whose rows are ``c_row`` floats apart, are written, or
+    added to with ``adds``. The function serves all sizes and is merged with its equals when
+    modules are linked.
+    """
+    name = f"packed_tile_{shape.rows}of{a_step}x{shape.vectors}x{shape.width}"
+    name += "_adds" if adds else ""
+    if name in module.globals:
+        return module.globals[name]
+    pointer = ir.PointerType()
+    type_ = ir.FunctionType(ir.VoidType(), [pointer, pointer, pointer, I64, I64, I64])
+    function = ir.Function(module, type_, name)
+    function.linkage = "linkonce_odr"
+    function.attributes.add("noinline")
+    a, b, c, inner, c_row, columns = function.args
+    for argument in (a, b, c):
+        argument.add_attribute("noalias")
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    acc = emit_tile(builder, a, b, inner, shape, 1, a_step, shape.columns)
+    full = function.append_basic_block("full")
+    edge = function.append_basic_block("edge")
+    is_full = builder.icmp_signed("==", columns, constant(shape.columns))
+    builder.cbranch(is_full, full, edge)
     vector = ir.VectorType(F32, shape.width)
-    found = []
-    for i in range(shape.rows):
-        row = []
-        for j in range(shape.vectors):
-            place = address(builder, c, i * c_row + j * shape.width)
-            lanes = min(columns - j * shape.width, shape.width)
-            if lanes == shape.width:
-                row.append(builder.load(place, typ=vector, align=4))
-            else:
-                row.append(_masked_load(builder, place, vector, lanes))
-        found.append(row)
-    return found
+    mask_type = ir.VectorType(ir.IntType(1), shape.width)
+    zero = ir.Constant(vector, None)
+    for block, masked in ((full, False), (edge, True)):
+        builder.position_at_end(block)
+        masks = [_first_lanes(builder, columns, j, shape.width) for j in range(shape.vectors)]
+        row = c
+        for i in range(shape.rows):
+            for j in range(shape.vectors):
+                place = address(builder, row, j * shape.width)
+                value = acc[i][j]
+                if adds and masked:
+                    load = masked_load_function(module, shape.width)
+                    held = builder.call(load, [place, ir.Constant(I32, 4), masks[j], zero])
+                    value = builder.fadd(value, held)
+                elif adds:
+                    value = builder.fadd(value, builder.load(place, typ=vector, align=4))
+                if masked:
+                    store = _masked_store_function(module, vector, mask_type)
+                    builder.call(store, [value, place, ir.Constant(I32, 4), masks[j]])
+                else:
+                    builder.store(value, place, align=4)
+            row = address(builder, row, c_row)
+        builder.ret_void()
+    return function
+
+
+def _first_lanes(builder: ir.IRBuilder, columns: ir.Value, number: int, width: int) -> ir.Value:
+    """The mask of vector ``number`` of a row of which ``columns`` elements count."""
+    lanes = [ir.Constant(I64, number * width + k) for k in range(width)]
+    steps = ir.Constant(ir.VectorType(I64, width), lanes)
+    return builder.icmp_signed("<", steps, splat(builder, columns, width))
 
 
 def store_tile(
@@ -191,24 +260,19 @@ def masked_load_function(module: ir.Module, width: int) -> ir.Function:
     return intrinsic(module, f"llvm.masked.load.v{width}f32.p0", type_)
 
 
-def _masked_load(
-    builder: ir.IRBuilder, place: ir.Value, vector: ir.VectorType, lanes: int
-) -> ir.Value:
-    if lanes <= 0:
-        return ir.Constant(vector, None)
-    function = masked_load_function(builder.module, vector.count)
-    mask = _mask(vector.count, lanes)
-    return builder.call(function, [place, ir.Constant(I32, 4), mask, ir.Constant(vector, None)])
+def _masked_store_function(
+    module: ir.Module, vector: ir.VectorType, mask: ir.VectorType
+) -> ir.Function:
+    name = f"llvm.masked.store.v{vector.count}f32.p0"
+    type_ = ir.FunctionType(ir.VoidType(), [vector, ir.PointerType(), I32, mask])
+    return intrinsic(module, name, type_)
 
 
 def masked_store(builder: ir.IRBuilder, value: ir.Value, place: ir.Value, lanes: int) -> None:
     """Write the first ``lanes`` lanes of a vector."""
     width = value.type.count
-    mask = ir.VectorType(ir.IntType(1), width)
-    function = intrinsic(
-        builder.module,
-        f"llvm.masked.store.v{width}f32.p0",
-        ir.FunctionType(ir.VoidType(), [value.type, ir.PointerType(), I32, mask]),
+    function = _masked_store_function(
+        builder.module, value.type, ir.VectorType(ir.IntType(1), width)
     )
     builder.call(function, [value, place, ir.Constant(I32, 4), _mask(width, lanes)])
 

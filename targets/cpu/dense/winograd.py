@@ -13,6 +13,7 @@ in memory apart from the rows, so they are loaded in runs and dealt out to the l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,11 +30,10 @@ from .tile import (
     address,
     constant,
     counted_loop,
-    emit_tile,
     end_loop,
     largest_rows,
     masked_store,
-    store_tile,
+    packed_tile,
 )
 
 POINTER = ir.PointerType()
@@ -341,7 +341,14 @@ class _Writer:
         a = address(builder, weights, builder.mul(point, constant(size)))
         b = address(builder, inputs, builder.mul(point, constant(self.point_step)))
         c = address(builder, products, builder.mul(point, constant(tiling.height * self.columns)))
-        builder.call(self._tile_function(builder, height), [a, b, c])
+        tile = packed_tile(
+            builder.module,
+            Shape(height, tiling.vectors, tiling.width),
+            tiling.height,
+            adds=False,
+        )
+        sizes = (tiling.channels, self.columns, self.columns)
+        builder.call(tile, [a, b, c, *map(constant, sizes)])
         end_loop(builder, point, POINTS, head, after)
         row = builder.add(first_row, builder.mul(number, constant(tiling.height)))
         places = [builder.append_basic_block("block")]
@@ -371,25 +378,6 @@ class _Writer:
     @property
     def _pixels(self) -> int:
         return self.tiling.output[0] * self.tiling.output[1]
-
-    def _tile_function(self, builder: ir.IRBuilder, height: int) -> ir.Function:
-        tiling, module = self.tiling, builder.module
-        name = f"{builder.function.name}.tile{height}"
-        if name in module.globals:
-            return module.globals[name]
-        type_ = ir.FunctionType(ir.VoidType(), [POINTER, POINTER, POINTER])
-        function = ir.Function(module, type_, name)
-        function.linkage = "internal"
-        function.attributes.add("noinline")
-        for argument in function.args:
-            argument.add_attribute("noalias")
-        inside = ir.IRBuilder(function.append_basic_block("entry"))
-        a, b, c = function.args
-        shape = Shape(height, tiling.vectors, tiling.width)
-        acc = emit_tile(inside, a, b, tiling.channels, shape, 1, tiling.height, self.columns)
-        store_tile(inside, acc, c, shape, self.columns, self.columns)
-        inside.ret_void()
-        return function
 
     def _transform_outputs(
         self, builder: ir.IRBuilder, source: ir.Value, target: ir.Value, rows: int
@@ -456,7 +444,7 @@ def _joined(builder: ir.IRBuilder, left: ir.Value, right: ir.Value) -> ir.Value:
 
 
 def _combine(
-    builder: ir.IRBuilder, matrix: tuple[tuple[float, ...], ...], values: list[ir.Value]
+    builder: ir.IRBuilder, matrix: tuple[tuple[float, ...], ...], values: Sequence[ir.Value]
 ) -> list[ir.Value]:
     """The matrix times a column of vectors."""
     vector = values[0].type
