@@ -47,9 +47,7 @@ def arg_min(
 
 
 def _infer(op: Op) -> Callable[..., TensorType]:
-    def infer(
-        x: TensorType, *, axis: int, keepdims: bool, select_last_index: bool
-    ) -> TensorType:
+    def infer(x: TensorType, *, axis: int, keepdims: bool, select_last_index: bool) -> TensorType:
         axis = x.axis(axis)
         if kind_of(x.dtype) == "bool" or x.rank == 0:
             raise ModelError(f"{op.name} does not take {x}")

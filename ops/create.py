@@ -10,7 +10,7 @@ import numpy as np
 from ..ir import Array, Call, Dim, Extent, ModelError, Operand, TensorType, View, workspace
 from ..ir.data_type import kind_of, numpy_type
 from ..ir.dim import ceil_divide, extents_of, product
-from .define import operator
+from .define import numbers, operator
 from .samples import sample, tensor, values
 
 _ITEM_ELEMENTS = 8192
@@ -88,14 +88,14 @@ extents.samples = [
 @operator(name="range", traits=("shape",))
 def range_(start: Array, delta: Array, *, size: Extent) -> Array:
     """``start + k * delta`` for ``k`` from 0 to ``size - 1``, of 0-d tensors (ONNX Range-11)."""
+    (count,) = numbers((size,))
     if start.dtype == object or delta.dtype == object:
         first, step = start.item(), delta.item()
-        items = np.empty(size, object)
-        items[:] = [first + k * step for k in range(size)]
-        return items
+        return np.array([first + k * step for k in range(count)], object)
     wide = np.float64 if kind_of(start.dtype.name) == "float" else start.dtype
-    counts = np.arange(size, dtype=np.int64).astype(wide)
-    return (start.astype(wide) + counts * delta.astype(wide)).astype(start.dtype)
+    counts = np.arange(count, dtype=np.int64).astype(wide)
+    result = start.astype(wide) + counts * delta.astype(wide)
+    return np.asarray(result.astype(start.dtype))
 
 
 @range_.infer
@@ -140,7 +140,8 @@ def eye_like(
     *, rows: Extent, columns: Extent, diagonal: Extent = 0, dtype: str = "float32"
 ) -> Array:
     """A matrix with ones on one diagonal, 0 being the main one (ONNX EyeLike-22)."""
-    return np.eye(rows, columns, diagonal).astype(numpy_type(dtype))
+    height, width, offset = numbers((rows, columns, diagonal))
+    return np.eye(height, width, offset, np.float32).astype(numpy_type(dtype))
 
 
 @eye_like.infer
@@ -181,10 +182,11 @@ def one_hot(indices: Array, values: Array, *, depth: Extent, axis: int = -1) -> 
     negative ones count from the end; one outside leaves its row without ``values[1]``.
     """
     place = axis % (indices.ndim + 1)
+    (count,) = numbers((depth,))
     wide = indices.astype(np.int64)
-    wrapped = np.expand_dims(np.where(wide < 0, wide + depth, wide), place)
-    counts = np.arange(depth).reshape([-1 if k == place else 1 for k in range(wrapped.ndim)])
-    return np.where(wrapped == counts, values[1], values[0]).astype(values.dtype)
+    wrapped = np.expand_dims(np.where(wide < 0, wide + count, wide), place)
+    counts = np.arange(count).reshape([-1 if k == place else 1 for k in range(wrapped.ndim)])
+    return np.asarray(np.where(wrapped == counts, values[1], values[0]), values.dtype)
 
 
 @one_hot.infer

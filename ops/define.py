@@ -7,7 +7,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from ..ir import broadcast
+from ..ir import Extent, broadcast
 from ..ir.data_type import kind_of, numpy_type
 from ..ir.errors import ModelError
 from ..ir.op import Array, Op
@@ -130,6 +130,14 @@ def in_float64(function: Function) -> Function:
         return np.asarray(function(*wide, **attributes)).astype(np.asarray(operands[0]).dtype)
 
     return apply
+
+
+def numbers(extents: Sequence[Extent]) -> tuple[int, ...]:
+    """Extents that a reference needs as numbers; raises ModelError for symbolic ones."""
+    for extent in extents:
+        if not isinstance(extent, int):
+            raise ModelError(f"{extent} is symbolic where a number is needed")
+    return tuple(extent for extent in extents if isinstance(extent, int))
 
 
 def same_type(what: str, *types: TensorType | None) -> str:

@@ -107,7 +107,7 @@ def tanh(x: Any) -> Any:
 
 def error_function(x: Array) -> Array:
     """The Gauss error function of float64 numbers (NumPy has none)."""
-    return np.vectorize(math.erf, otypes=[np.float64])(x)
+    return np.asarray(np.vectorize(math.erf, otypes=[np.float64])(x))
 
 
 @elementwise(kinds=_FLOAT, reference=in_float64(error_function))

@@ -7,6 +7,7 @@ reference.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +44,7 @@ def index_bounds(dtype: str) -> tuple[int, int]:
     return (2**31 - 1, 2**32) if dtype == "int32" else (2**63 - 1, 0)
 
 
-def place_of(index, extent, limit, modulus):  # type: ignore[no-untyped-def]
+def place_of(index: Any, extent: Any, limit: Any, modulus: Any) -> Any:
     """The index counted from the front; below 0 where it is outside the axis."""
     place = np.int64(index)
     place = place - modulus if place > limit else place
@@ -147,7 +148,7 @@ def lines(what: str, x: Operand, indices: Operand, axis: int) -> tuple[Extent, t
     missing = _OTHER_AXES - len(rest)
     if missing < 0:
         raise UnsupportedError(f"{what} of {x.rank} dimensions ({_OTHER_AXES} at most)")
-    rest = [None] * missing + rest
+    rest[:0] = [None] * missing
     scalars: list[Extent] = []
     for table, filler in ((indices.shape, 1), (x.shape, 1), (mine, 0), (theirs, 0)):
         scalars += [filler if k is None else table[k] for k in rest]
@@ -157,7 +158,7 @@ def lines(what: str, x: Operand, indices: Operand, axis: int) -> tuple[Extent, t
 @operator(traits=("movement",))
 def gather_elements(x: Array, indices: Array, *, axis: int = 0) -> Array:
     """``out[i, j, k] = x[i, indices[i, j, k], k]`` along ``axis`` 1 (ONNX GatherElements-13)."""
-    places = list(np.indices(indices.shape, sparse=True))
+    places: list[Array] = list(np.indices(indices.shape, sparse=True))
     places[axis] = wrapped("gather_elements", indices, x.shape[axis])
     return x[tuple(places)]
 
@@ -276,7 +277,7 @@ def _(x: TensorType, indices: TensorType, *, batch_dims: int) -> TensorType:
     return x.with_shape((*indices.shape[:-1], *inner))
 
 
-def row_of(indices, extents, first, depth, limit, modulus):  # type: ignore[no-untyped-def]
+def row_of(indices: Any, extents: Any, first: Any, depth: Any, limit: Any, modulus: Any) -> Any:
     """The row that the index tuple at ``first`` names; below 0 where it is outside."""
     row = np.int64(0)
     bad = 0

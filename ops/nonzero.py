@@ -102,9 +102,7 @@ def compress(x: Array, condition: Array, *, axis: int | None = None) -> tuple[Ar
 
 
 @compress.infer
-def _(
-    x: TensorType, condition: TensorType, *, axis: int | None
-) -> tuple[TensorType, TensorType]:
+def _(x: TensorType, condition: TensorType, *, axis: int | None) -> tuple[TensorType, TensorType]:
     if condition.dtype != "bool" or condition.rank != 1 or (axis is not None and x.rank == 0):
         raise ModelError(f"compress: {x} with the condition {condition}")
     shape = [x.size] if axis is None else list(x.shape)
@@ -210,7 +208,7 @@ def _(x: TensorType, *, sorted: bool) -> tuple[TensorType, ...]:
     return row, whole, whole, whole, TensorType("int64", (1,))
 
 
-def _precedes(a, i, b, j):  # type: ignore[no-untyped-def]
+def _precedes(a: Any, i: Any, b: Any, j: Any) -> Any:
     if a != a or b != b:
         return (b != b and a == a) or (a != a and b != b and i < j)
     return a < b or (a == b and i < j)
@@ -218,7 +216,7 @@ def _precedes(a, i, b, j):  # type: ignore[no-untyped-def]
 
 @functools.cache
 def _unique_body(is_sorted: bool) -> Callable[..., Any]:
-    def sink(x, order, root, count):  # type: ignore[no-untyped-def]
+    def sink(x: Any, order: Any, root: Any, count: Any) -> None:
         """Restore the heap below ``root``: no element precedes those below it."""
         place = order[root]
         child = 2 * root + 1

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from ..ir import Array, Call, Extent, ModelError, Operand, TensorType, UnsupportedError, dim
 from ..ir.dim import ceil_divide, product
-from .define import operator
+from .define import numbers, operator
 from .samples import sample, tensor, values
 from .strided_copy import MAXIMUM_RANK, row_major_strides, strided_copy
 
@@ -31,10 +32,11 @@ def pad(
     ``value`` (0 without one), "edge" the nearest element, "reflect" mirrors without repeating
     the edge, as often as needed, and "wrap" continues periodically.
     """
-    kept = _kept(x.shape, before, after)
-    first = [max(-count, 0) for count in before]
+    front, behind = numbers(before), numbers(after)
+    kept = numbers(_kept(x.shape, before, after))
+    first = [max(-count, 0) for count in front]
     x = x[tuple(slice(start, start + size) for start, size in zip(first, kept, strict=True))]
-    counts = [(max(b, 0), max(a, 0)) for b, a in zip(before, after, strict=True)]
+    counts = [(max(b, 0), max(a, 0)) for b, a in zip(front, behind, strict=True)]
     if mode == "constant":
         filler = np.zeros((), x.dtype) if value is None else value
         return np.asarray(_filled(x, counts, filler))
@@ -104,7 +106,7 @@ def _not_negative(item, kept):  # type: ignore[no-untyped-def]
     return 1 if kept < 0 else 0
 
 
-def _place(k, first, extent, mode):  # type: ignore[no-untyped-def]
+def _place(k: Any, first: Any, extent: Any, mode: Any) -> Any:
     """The element of the unpadded axis that stands at ``k``; ``extent`` is not 0."""
     k = k - first
     if mode == 1:
@@ -196,7 +198,9 @@ def _mapped(
 ) -> Call:
     missing = MAXIMUM_RANK - out.rank
     if missing < 0:
-        raise UnsupportedError(f"padding {out.rank} dimensions by {mode!r} ({MAXIMUM_RANK} at most)")
+        raise UnsupportedError(
+            f"{mode!r} padding of {out.rank} dimensions ({MAXIMUM_RANK} at most)"
+        )
     columns = ((out.shape, 1), (kept, 1), (first, 0), (strides, 0))
     return Call(
         _pad_row,

@@ -15,7 +15,8 @@ import numpy as np
 from ..ir import Array, ModelError, Op, Operand, TensorType, dim
 from ..ir.data_type import is_float, kind_of
 from .define import operator
-from .reduce_kernels import Reduction, log_sum_exp_calls, reduction_calls
+from .reduce_kernels import Reduction, reduction_calls
+from .reduce_log_sum_exp import log_sum_exp_calls
 from .samples import sample, tensor, values
 
 Axes = tuple[int, ...]
@@ -110,7 +111,7 @@ def reduce_l1(x: Array, *, axes: Axes, keepdims: bool = True) -> Array:
 def reduce_l2(x: Array, *, axes: Axes, keepdims: bool = True) -> Array:
     """The root of the sum of squares over ``axes``, of floats (ONNX ReduceL2-18)."""
     wide = _wide(x)
-    return np.sqrt(np.sum(wide * wide, axes, keepdims=keepdims)).astype(x.dtype)
+    return np.asarray(np.sqrt(np.sum(wide * wide, axes, keepdims=keepdims)), x.dtype)
 
 
 @operator(traits=("reduction",))
@@ -124,7 +125,7 @@ def reduce_sum_square(x: Array, *, axes: Axes, keepdims: bool = True) -> Array:
 @operator(traits=("reduction",))
 def reduce_log_sum(x: Array, *, axes: Axes, keepdims: bool = True) -> Array:
     """The logarithm of the sum over ``axes``, of floats (ONNX ReduceLogSum-18)."""
-    return np.log(np.sum(_wide(x), axes, keepdims=keepdims)).astype(x.dtype)
+    return np.asarray(np.log(np.sum(_wide(x), axes, keepdims=keepdims)), x.dtype)
 
 
 @operator(traits=("reduction",))
@@ -136,7 +137,7 @@ def reduce_log_sum_exp(x: Array, *, axes: Axes, keepdims: bool = True) -> Array:
     largest = np.max(wide, axis=axes, keepdims=True, initial=-np.inf)
     shift = np.where(np.isfinite(largest), largest, 0.0)
     total = np.log(np.sum(np.exp(wide - shift), axes, keepdims=True)) + shift
-    return (total if keepdims else total.reshape(np.sum(wide, axes).shape)).astype(x.dtype)
+    return np.asarray(total if keepdims else total.reshape(np.sum(wide, axes).shape), x.dtype)
 
 
 # --- inference ---------------------------------------------------------------------------

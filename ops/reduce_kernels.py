@@ -26,7 +26,7 @@ _ITEM_ELEMENTS = 8192
 _LONG_ROW = 4 * _ITEM_ELEMENTS
 _FEW_ROWS = 16
 # Columns that one item reduces side by side; their results stay in the first-level cache.
-_COLUMNS = 1024
+COLUMNS = 1024
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,8 @@ _COMBINE: dict[str, Callable[..., Any]] = {
     "max": _max,
     "min": _min,
 }
+
+
 def _last(name: str, kind: str) -> Callable[..., Any]:
     if name == "mean":
         means = {"float": _finish_mean, "signed": _finish_mean_signed}
@@ -271,7 +273,7 @@ class _Step:
     inner: Extent
 
 
-def _steps(shape: Sequence[Extent], axes: Sequence[int]) -> list[_Step]:
+def steps_of(shape: Sequence[Extent], axes: Sequence[int]) -> list[_Step]:
     groups = groups_of(shape, axes)
     steps = []
     while True:
@@ -285,7 +287,7 @@ def _steps(shape: Sequence[Extent], axes: Sequence[int]) -> list[_Step]:
     return steps or [_Step(1, 1, product(shape))]
 
 
-def _count_each(total: Extent, size: Extent) -> Extent:
+def count_each(total: Extent, size: Extent) -> Extent:
     """How many of ``total`` things of ``size`` elements one item should do."""
     if not isinstance(size, int):
         return 1
@@ -305,16 +307,16 @@ def reduction_calls(
     apart = reduction.last == "mean" and kind != "float"
     wide = {"signed": "int64", "unsigned": "uint64"}[kind] if apart else x.dtype
     writer = _Writer(reduction, x.dtype, wide, count)
-    steps = _steps(x.shape, axes)
+    steps = steps_of(x.shape, axes)
     source = x.flat()
     for number, step in enumerate(steps):
         is_last = number + 1 == len(steps) and not apart
-        target = out.flat() if is_last else _scratch(f"step {number}", wide, step)
+        target = out.flat() if is_last else scratch(f"step {number}", wide, step)
         finish = reduction.last if is_last else "same"
         writer.step(source, target, step, reduction.first if number == 0 else "same", finish)
         source = target
     if apart:
-        each = _count_each(out.size, 1)
+        each = count_each(out.size, 1)
         writer.calls.append(
             Call(
                 _finish_body(_last(reduction.last, kind)),
@@ -327,11 +329,11 @@ def reduction_calls(
     return writer.calls
 
 
-def _scratch(key: str, dtype: str, step: _Step) -> View:
+def scratch(key: str, dtype: str, step: _Step) -> View:
     return workspace(key, dtype, (step.outer * step.inner,))
 
 
-def _seen(view: View, *shape: Extent) -> View:
+def seen(view: View, *shape: Extent) -> View:
     return View(view.source, view.dtype, shape)
 
 
@@ -352,18 +354,18 @@ class _Writer:
         if step.inner == 1:
             self._rows(source, target, step, pieces, finish)
             return
-        each = _count_each(step.outer, step.n * step.inner)
+        each = count_each(step.outer, step.n * step.inner)
         block: Extent = step.inner
         blocks: Extent = 1
-        if isinstance(block, int) and block > _COLUMNS and each == 1:
-            blocks = ceil_divide(block, _COLUMNS)
-            block = _COLUMNS
+        if isinstance(block, int) and block > COLUMNS and each == 1:
+            blocks = ceil_divide(block, COLUMNS)
+            block = COLUMNS
         self.calls.append(
             Call(
                 _column_body(*pieces, finish),
                 (
-                    _seen(source, step.outer, step.n, step.inner),
-                    _seen(target, step.outer, step.inner),
+                    seen(source, step.outer, step.n, step.inner),
+                    seen(target, step.outer, step.inner),
                 ),
                 items=ceil_divide(step.outer, each) * blocks,
                 scalars=(each, step.outer, block, blocks, self.count, self.initial),
@@ -401,9 +403,9 @@ class _Writer:
         pieces: tuple[Any, ...],
         finish: Any,
     ) -> None:
-        each: Extent = 1 if parts != 1 else _count_each(step.outer, step.n)
+        each: Extent = 1 if parts != 1 else count_each(step.outer, step.n)
         items = ceil_divide(step.outer, each) * parts
-        operands = [_seen(source, step.outer, step.n), _seen(target, step.outer, parts)]
+        operands = [seen(source, step.outer, step.n), seen(target, step.outer, parts)]
         body = _row_body(*pieces, finish)
         is_extremum = self.combine in ("max", "min") and self.kind == "float"
         if is_extremum and isinstance(step.n, int) and step.n >= 4 * _LANES:
@@ -419,80 +421,3 @@ class _Writer:
                 reassociate=True,
             )
         )
-
-
-# --- log-sum-exp -------------------------------------------------------------------------
-
-
-def _log_sum_exp(item, x, largest, out, begin_block):  # type: ignore[no-untyped-def]
-    blocks = (x.shape[2] + begin_block - 1) // begin_block
-    outer = item // blocks
-    begin = (item % blocks) * begin_block
-    end = min(begin + begin_block, x.shape[2])
-    for k in range(begin, end):
-        largest[outer, k] = -math.inf
-        out[outer, k] = 0.0
-    for j in range(x.shape[1]):
-        for k in range(begin, end):
-            largest[outer, k] = max(largest[outer, k], x[outer, j, k])
-    for j in range(x.shape[1]):
-        for k in range(begin, end):
-            # infinity - infinity would be NaN
-            shift = 0.0 if math.isinf(largest[outer, k]) else largest[outer, k]
-            out[outer, k] += math.exp(min(x[outer, j, k] - shift, 0.0))
-    for k in range(begin, end):
-        total = out[outer, k]
-        out[outer, k] = (math.log(total) if total > 0 else total - math.inf) + largest[outer, k]
-
-
-def _log_sum_exp_row(item, x, out, each, total_rows):  # type: ignore[no-untyped-def]
-    for row in range(item * each, min(item * each + each, total_rows)):
-        largest = x.dtype.type(0) - math.inf
-        for j in range(x.shape[1]):
-            largest = max(largest, x[row, j])
-        shift = x.dtype.type(0) if math.isinf(largest) else largest
-        total = x.dtype.type(0)
-        for j in range(x.shape[1]):
-            total += math.exp(min(x[row, j] - shift, 0.0))
-        out[row] = (math.log(total) if total > 0 else total - math.inf) + largest
-
-
-def log_sum_exp_calls(x: Operand, out: Operand, axes: Sequence[int]) -> list[Call]:
-    """The Calls of log-sum-exp: over several groups of axes it is applied to itself."""
-    steps = _steps(x.shape, axes)
-    source = x.flat()
-    calls: list[Call] = []
-    for number, step in enumerate(steps):
-        is_last = number + 1 == len(steps)
-        target = out.flat() if is_last else _scratch(f"step {number}", x.dtype, step)
-        if step.inner == 1:
-            each = _count_each(step.outer, step.n)
-            calls.append(
-                Call(
-                    _log_sum_exp_row,
-                    (_seen(source, step.outer, step.n), target),
-                    items=ceil_divide(step.outer, each),
-                    scalars=(each, step.outer),
-                    chunk=each,
-                    reassociate=True,
-                )
-            )
-        else:
-            narrow = isinstance(step.inner, int) and 0 < step.inner <= _COLUMNS
-            block = step.inner if narrow else _COLUMNS
-            shape = (step.outer, step.inner)
-            calls.append(
-                Call(
-                    _log_sum_exp,
-                    (
-                        _seen(source, step.outer, step.n, step.inner),
-                        workspace(f"largest {number}", x.dtype, shape),
-                        _seen(target, *shape),
-                    ),
-                    items=step.outer * ceil_divide(step.inner, block),
-                    scalars=(block,),
-                    chunk=block if narrow else None,
-                )
-            )
-        source = target
-    return calls

@@ -5,11 +5,13 @@ A reader measures the results, and gives the extents to ``reshape`` and ``slice`
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..ir import Array, Call, Extent, ModelError, Operand, TensorType
 from .create import extents_calls
-from .define import operator
+from .define import numbers, operator
 from .samples import sample, values
 
 # Products of extents beyond this are refused before they could wrap around.
@@ -26,13 +28,14 @@ def resolve_reshape(
     An operand that does not fit the tensor is an error.
     """
     result = shape.astype(np.int64)
-    size = int(np.prod(np.array(input_shape, object))) if input_shape else 1
+    given = numbers(input_shape)
+    size = math.prod(given)
     known, unknown = 1, -1
     for k, extent in enumerate(shape.tolist()):
         if extent == 0 and not allow_zero:
             if k >= len(input_shape):
                 raise ModelError(f"reshape copies extent {k} of the shape {input_shape}")
-            extent = int(input_shape[k])
+            extent = given[k]
         elif extent == -1 and unknown < 0:
             unknown, extent = k, 1
         if extent < 0:
@@ -48,9 +51,7 @@ def resolve_reshape(
 
 
 @resolve_reshape.infer
-def _(
-    shape: TensorType, *, input_shape: tuple[Extent, ...], allow_zero: bool
-) -> TensorType:
+def _(shape: TensorType, *, input_shape: tuple[Extent, ...], allow_zero: bool) -> TensorType:
     if shape.dtype != "int64" or shape.rank != 1:
         raise ModelError(f"resolve_reshape: the shape is {shape}")
     return shape
@@ -128,13 +129,13 @@ def resolve_slice(
     rows = []
     strides = [1] * len(extents) if steps is None else steps.tolist()
     for extent, start, end, step in zip(
-        extents, starts.tolist(), ends.tolist(), strides, strict=True
+        numbers(extents), starts.tolist(), ends.tolist(), strides, strict=True
     ):
         if step == 0:
             raise ModelError("slice: the step is 0")
-        least, most = (0, int(extent)) if step > 0 else (-1, int(extent) - 1)
-        first = min(max(start + int(extent) if start < 0 else start, 0), most)
-        last = min(max(end + int(extent) if end < 0 else end, least), most)
+        least, most = (0, extent) if step > 0 else (-1, extent - 1)
+        first = min(max(start + extent if start < 0 else start, 0), most)
+        last = min(max(end + extent if end < 0 else end, least), most)
         size = len(range(first, last, step))
         rows.append((first if size else 0, size, step if size > 1 else 1))
     return np.array(rows, np.int64).reshape(len(extents), 3).T.copy()

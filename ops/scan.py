@@ -116,7 +116,9 @@ for _op, _combine, _neutral in ((cum_sum, _sum, 0), (cum_prod, _product, 1)):
             _op.samples += [
                 sample(tensor((3, 4, 5)), axis=1, exclusive=_exclusive, reverse=_reverse),
                 sample(tensor((3, 7)), axis=-1, exclusive=_exclusive, reverse=_reverse),
-                sample(tensor((5,), "int64", -9, 9), axis=0, exclusive=_exclusive, reverse=_reverse),
+                sample(
+                    tensor((5,), "int64", -9, 9), axis=0, exclusive=_exclusive, reverse=_reverse
+                ),
             ]
     _op.samples += [
         sample(tensor((4, 6), "float64"), axis=0),

@@ -100,7 +100,7 @@ def scatter_elements(
     ONNX ScatterElements-18. ``reduction`` "add", "mul", "max" or "min" combines the update
     with what is there.
     """
-    places = list(np.indices(indices.shape, sparse=True))
+    places: list[Array] = list(np.indices(indices.shape, sparse=True))
     places[axis] = wrapped("scatter_elements", indices, x.shape[axis])
     return _scattered(x, tuple(places), updates, reduction)
 
@@ -256,7 +256,9 @@ def _slice_body(combine: Any) -> Callable[..., Any]:
 
 
 @scatter_nd.kernel
-def _(x: Operand, indices: Operand, updates: Operand, out: Operand, *, reduction: str) -> list[Call]:
+def _(
+    x: Operand, indices: Operand, updates: Operand, out: Operand, *, reduction: str
+) -> list[Call]:
     depth = indices.shape[-1]
     if not isinstance(depth, int):
         raise ModelError("scatter_nd: the length of index tuples must be known")

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..ir import Array, Call, Extent, ModelError, Operand, TensorType, dim
 from ..ir.data_type import is_float, kind_of
-from .define import operator
+from .define import numbers, operator
 from .samples import sample, tensor, values
 
 
@@ -30,7 +30,7 @@ def top_k(
         order = np.flip(x.shape[axis] - 1 - order, axis)
     else:
         order = np.argsort(wide, axis=axis, kind="stable")
-    first = np.take(order, np.arange(k), axis=axis).astype(np.int64)
+    first = np.take(order, np.arange(*numbers((k,))), axis=axis).astype(np.int64)
     return np.take_along_axis(x, first, axis), first
 
 
@@ -41,7 +41,7 @@ def _(
     axis = x.axis(axis)
     if kind_of(x.dtype) == "bool" or x.rank == 0:
         raise ModelError(f"top_k does not take {x}")
-    low, high = dim.bounds(x.shape[axis] - k)
+    _, high = dim.bounds(x.shape[axis] - k)
     if (isinstance(k, int) and k < 0) or (high is not None and high < 0):
         raise ModelError(f"top_k: there are no {k} elements along axis {axis} of {x}")
     shape = list(x.shape)
@@ -67,7 +67,7 @@ def _smaller(a, i, b, j):  # type: ignore[no-untyped-def]
 
 @functools.cache
 def _body(comes_before: Any) -> Callable[..., Any]:
-    def sink(found, places, outer, inner, root, count):  # type: ignore[no-untyped-def]
+    def sink(found: Any, places: Any, outer: Any, inner: Any, root: Any, count: Any) -> None:
         """Restore the heap below ``root``: no element comes before those below it."""
         v, i = found[outer, root, inner], places[outer, root, inner]
         child = 2 * root + 1
