@@ -9,6 +9,12 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from opweave import networks as networks
+    from opweave.api import ModelNotFoundError, compile, export, load
+    from opweave.compiler.session import Session, Spec
+    from opweave.formats.adapter import Model
+    from opweave.formats.limits import Limits
+    from opweave.formats.onnx.registry import register_operator
     from opweave.ir import (
         DeviceError,
         Dim,
@@ -22,7 +28,9 @@ if TYPE_CHECKING:
         TensorType,
         UnsupportedError,
         Value,
+        symbol,
     )
+    from opweave.ops.define import elementwise, operator
 
 __all__ = [
     "DeviceError",
@@ -31,13 +39,25 @@ __all__ = [
     "FormatError",
     "Graph",
     "LimitError",
+    "Limits",
+    "Model",
     "ModelError",
+    "ModelNotFoundError",
     "NoKernelError",
     "Node",
+    "Session",
+    "Spec",
     "TensorType",
     "UnsupportedError",
     "Value",
     "__version__",
+    "compile",
+    "elementwise",
+    "export",
+    "load",
+    "operator",
+    "register_operator",
+    "symbol",
 ]
 
 __version__ = "0.1.0"
@@ -50,13 +70,28 @@ _PUBLIC = {
     "FormatError": "opweave.ir:FormatError",
     "Graph": "opweave.ir:Graph",
     "LimitError": "opweave.ir:LimitError",
+    "Limits": "opweave.formats.limits:Limits",
+    "Model": "opweave.formats.adapter:Model",
     "ModelError": "opweave.ir:ModelError",
+    "ModelNotFoundError": "opweave.api:ModelNotFoundError",
     "NoKernelError": "opweave.ir:NoKernelError",
     "Node": "opweave.ir:Node",
+    "Session": "opweave.compiler.session:Session",
+    "Spec": "opweave.compiler.session:Spec",
     "TensorType": "opweave.ir:TensorType",
     "UnsupportedError": "opweave.ir:UnsupportedError",
     "Value": "opweave.ir:Value",
+    "compile": "opweave.api:compile",
+    "elementwise": "opweave.ops.define:elementwise",
+    "export": "opweave.api:export",
+    "load": "opweave.api:load",
+    "operator": "opweave.ops.define:operator",
+    "register_operator": "opweave.formats.onnx.registry:register_operator",
+    "symbol": "opweave.ir:symbol",
 }
+
+# Sub-packages that can be used as attributes without importing them first.
+_FOLDERS = ("networks",)
 
 # With the repository's root on sys.path (python -m opweave there), this folder hides an installed
 # opweave, and the sub-packages are the folders beside it.
@@ -66,6 +101,8 @@ if not os.path.isdir(os.path.join(_FOLDER, "ir")):
 
 
 def __getattr__(name: str) -> Any:
+    if name in _FOLDERS:
+        return importlib.import_module(f"{__name__}.{name}")
     try:
         module, attribute = _PUBLIC[name].split(":")
     except KeyError:
@@ -76,4 +113,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_PUBLIC})
+    return sorted({*globals(), *_PUBLIC, *_FOLDERS})

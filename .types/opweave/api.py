@@ -1,0 +1,1 @@
+../../opweave/api.py

@@ -1,0 +1,175 @@
+"""What a user calls first: ``load`` a file, ``compile`` a model, ``export`` a network."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from .compiler.driver import compile_graph, fixed_symbols
+from .compiler.session import Session
+from .compiler.target import Target
+from .formats import adapter
+from .formats.adapter import Metadata, Model
+from .formats.limits import DEFAULT_LIMITS, Limits
+from .ir import Graph, ModelError, TensorType, UnsupportedError
+
+if TYPE_CHECKING:
+    from .networks.cell import Cell
+
+    Source = bytes | str | os.PathLike[str] | IO[bytes] | Model | Graph | Cell
+
+# What a model from a built-in network has in place of a file's format.
+NETWORK = "network"
+
+
+class ModelNotFoundError(ModelError, FileNotFoundError):
+    """There is neither a file nor a built-in network of this name."""
+
+
+def load(
+    source: bytes | str | os.PathLike[str] | IO[bytes] | Any,
+    *,
+    format: str | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    **options: Any,
+) -> Model:
+    """Read a model: a path, the file's bytes, an open binary file or an ``onnx.ModelProto``.
+
+    The content decides which format it is, the suffix only between formats that it fits
+    both; ``format`` names one. ``options`` are those of the format's reader. Raises
+    ModelNotFoundError, FormatError for a broken file, ModelError for an inconsistent model,
+    UnsupportedError whose ``items`` are all that opweave does not have, LimitError for what
+    is beyond ``limits``.
+    """
+    if hasattr(source, "SerializeToString"):
+        return adapter.load(source, format=format or "ONNX", limits=limits, **options)
+    try:
+        return adapter.load(source, format=format, limits=limits, **options)
+    except FileNotFoundError as error:
+        if isinstance(source, (str, os.PathLike)) and error.filename in (source, str(source)):
+            raise ModelNotFoundError(f"there is no file {os.fspath(source)!r}") from None
+        raise
+
+
+def compile(
+    model: Source | Any,
+    target: str | Target = "cpu",
+    *,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    input_types: Sequence[TensorType | Any] = (),
+    threads: int | None = None,
+) -> Session:
+    """Compile a model for a target; the result is called with arrays.
+
+    ``model`` is what :func:`load` takes or gave, a graph, a network definition, or the name
+    of a built-in network. ``shapes`` fixes symbolic shapes of inputs by name; extents that
+    stay symbolic are open, and the one compiled session serves all sizes. ``input_types``
+    (types, or arrays to take them from) are the inputs of a network definition, by default
+    those that a built-in network comes with. ``threads`` bounds the threads of one run.
+
+    Raises what :func:`load` raises, and UnsupportedError naming all nodes that the target
+    has no kernel for.
+    """
+    graph = model_of(model, input_types).graph
+    return compile_graph(graph, target, shapes, threads)
+
+
+def export(
+    model: Source | Any,
+    *input_types: TensorType | Any,
+    file_name: str | os.PathLike[str],
+    file_format: str = "ONNX",
+    **options: Any,
+) -> Path:
+    """Write a network definition, a model or a graph as a file, and return its path.
+
+    ``input_types`` are the inputs of a network definition; for other models they fix
+    symbolic shapes of the inputs, in order. Arrays stand for their types. The format's
+    suffix is added to ``file_name`` where it is missing; ``options`` are those of the
+    format's writer. The file appears complete or not at all. Raises UnsupportedError for a
+    format that cannot be written, and for all that the format cannot say at once.
+    """
+    known = adapter.formats()
+    if file_format.upper() not in known:
+        there = ", ".join(known)
+        raise UnsupportedError(
+            f"files of the format {file_format!r} cannot be written; there is: {there}"
+        )
+    format_ = known[file_format.upper()]
+    graph = model_of(model, input_types).graph
+    path = Path(file_name)
+    if path.suffix.lower() not in format_.suffixes:
+        path = path.with_name(path.name + format_.suffixes[0])
+    format_.write(graph, path, **options)
+    return path
+
+
+def model_of(source: Source | Any, input_types: Sequence[TensorType | Any] = ()) -> Model:
+    """The model that ``source``, anything :func:`compile` takes, stands for.
+
+    A string is a path if there is such a file, else the name of a built-in network.
+    """
+    types = [item if isinstance(item, TensorType) else TensorType.of(item) for item in input_types]
+    if isinstance(source, str) and not os.path.exists(source):
+        return _network(source, types)
+    if isinstance(source, Graph):
+        return _fixed(Model(source, "graph"), types)
+    if isinstance(source, Model):
+        return _fixed(source, types)
+    if isinstance(source, (bytes, bytearray, memoryview, str, os.PathLike)):
+        return _fixed(load(source), types)
+    if hasattr(source, "read") or hasattr(source, "SerializeToString"):
+        return _fixed(load(source), types)
+    from .networks.cell import Cell, trace
+
+    if not isinstance(source, Cell):
+        raise ModelError(
+            "a model is a path, bytes, an open file, a Model, a Graph, a network definition or "
+            f"the name of a built-in network, not {type(source).__name__}"
+        )
+    return Model(trace(source, *types), NETWORK)
+
+
+def _network(name: str, types: Sequence[TensorType]) -> Model:
+    """A built-in network with seeded parameters; raises ModelNotFoundError."""
+    from .networks.cell import trace
+    from .networks.registry import network_named, network_names
+
+    names = network_names()
+    if name not in names:
+        raise ModelNotFoundError(_not_found(name, names))
+    network, default_types = network_named(name)
+    graph = trace(network, *(types or default_types))
+    return Model(graph, NETWORK, Metadata(producer="opweave"))
+
+
+def _not_found(name: str, networks: Sequence[str]) -> str:
+    folder, stem = os.path.split(name)
+    try:
+        files = os.listdir(folder or ".")
+    except OSError:
+        files = []
+    close = difflib.get_close_matches(stem.lower(), networks, 3) if not folder else []
+    close += [os.path.join(folder, file) for file in difflib.get_close_matches(stem, files, 3)]
+    hint = f"; is it {' or '.join(close)}?" if close else f": {', '.join(networks)}"
+    return f"there is no file {name!r} and no built-in network of that name{hint}"
+
+
+def _fixed(model: Model, types: Sequence[TensorType]) -> Model:
+    """The model with its inputs' shapes fixed to those of ``types``, in order."""
+    if not types:
+        return model
+    graph = model.graph
+    if len(types) != len(graph.inputs):
+        raise ModelError(f"{len(types)} input types for a model with {len(graph.inputs)} inputs")
+    for value, type_ in zip(graph.inputs, types, strict=True):
+        if type_.dtype != graph.type(value).dtype:
+            raise ModelError(f"input {value} is {graph.type(value)}, not {type_}")
+    shapes = {
+        value.node: type_.static_shape for value, type_ in zip(graph.inputs, types, strict=True)
+    }
+    fixed = graph.substitute(fixed_symbols(graph, shapes))
+    return Model(fixed, model.format, model.metadata)
