@@ -103,13 +103,13 @@ class ShapeValues:
             for position, item in enumerate(found.reshape(-1).tolist())
         )
 
-    def measure(self, value: Value, position: int) -> Extent:
-        """The symbol for one element of an integer tensor; a known element is no symbol."""
+    def measure(self, value: Value, position: int, lower: int = 0) -> Dim:
+        """The symbol for one element of an integer tensor, which must not be below ``lower``."""
         key = (value, position)
         if key not in self._measured:
             source = self.as_int64(value)
             name = f"{self._prefix}{value}.{position}".replace(" ", "_")
-            self._measured[key] = self.graph.measure(source, position, name)
+            self._measured[key] = self.graph.measure(source, position, name, lower)
         return self._measured[key]
 
     def as_int64(self, value: Value) -> Value:

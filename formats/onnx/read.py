@@ -9,12 +9,13 @@ from typing import IO, Any
 
 from ...ir import Array, FormatError, Graph, LimitError, ModelError, UnsupportedError
 from ..adapter import Metadata, Model, read_source
+from ..builder import Place
 from ..external import ExternalData
 from ..limits import DEFAULT_LIMITS, Limits
 from ..shape_values import ShapeValues
 from ..wire_scan import scan
 from .functions import newest_opset, opsets_of
-from .scope import Place, Scope, Session
+from .scope import Scope, Session
 from .tensors import TensorReader
 
 OLDEST_IR = 3
@@ -99,7 +100,7 @@ def _parsed(source: Any, limits: Limits) -> tuple[Any, Path | None]:
         raise UnsupportedError(
             "reading ONNX files needs the package onnx: pip install opweave[onnx]"
         ) from error
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     if isinstance(source, onnx.ModelProto):
         return source, None

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ...ir import ModelError, Value
+from ...ir import Extent, ModelError, Value
 from .context import Context, ops
 from .registry import reads
 
@@ -111,11 +111,19 @@ def _compress(g: Context, x: Value, condition: Value, *, axis: int | None = None
 
 def compress(g: Context, x: Value, condition: Value, axis: int | None) -> Value:
     """The slices of ``x`` (elements where ``axis`` is None) whose condition holds."""
-    if axis is None:
-        x, axis = g.reshape(x, (g.type(x).size,)), 0
-    axis = g.axis(x, axis)
-    kept, count = g.add_node(ops.compress, (x, condition), {"axis": axis}).outputs
-    return g.slice_axis(kept, axis, 0, g.shapes.measure(count, 0))
+    place = None if axis is None else g.axis(x, axis)
+    kept, count = g.add_node(ops.compress, (x, condition), {"axis": place}).outputs
+    return g.slice_axis(kept, place or 0, 0, g.shapes.measure(count, 0))
+
+
+@reads("Unique", since=(11, 28))
+def _unique(g: Context, x: Value, *, axis: int | None = None, sorted: int = 1) -> Any:
+    if axis is not None and (g.rank(x) != 1 or g.axis(x, axis) != 0):
+        g.unsupported(f"Unique along axis {axis} of {g.type(x)}")
+    found = g.add_node(ops.unique, (x,), {"sorted": bool(sorted)}).outputs
+    size = g.shapes.measure(found[4], 0)
+    items, first, counts = (g.slice_axis(found[k], 0, 0, size) for k in (0, 1, 3))
+    return items, first, found[2], counts
 
 
 @reads("TopK", since=1)
@@ -179,7 +187,7 @@ def _tensor_scatter(
         places = g.add(ops.mod, places, g.reshape(g.symbolic([shape[axis]]), ()), fmod=False)
     elif mode != "linear":
         g.unsupported(f"TensorScatter with mode={mode!r}")
-    spread = [1] * g.rank(past)
-    spread[0], spread[axis] = batch, span  # type: ignore[call-overload]
+    spread: list[Extent] = [1] * g.rank(past)
+    spread[0], spread[axis] = batch, span
     indices = g.add(ops.expand, g.reshape(places, spread), shape=g.shape(update))
     return g.add(ops.scatter_elements, past, indices, update, axis=axis, reduction="none")

@@ -52,7 +52,10 @@ def reshape(g: Context, x: Value, shape: Value, allow_zero: bool) -> Value:
     items = wanted.reshape(-1).tolist()
     if any(item is None or needs_run(item) for item in items):
         resolved = g.add(
-            ops.resolve_reshape, g.shapes.as_int64(shape), shape=g.shape(x), allow_zero=allow_zero
+            ops.resolve_reshape,
+            g.shapes.as_int64(shape),
+            input_shape=g.shape(x),
+            allow_zero=allow_zero,
         )
         return g.reshape(x, g.measured(resolved))
     return g.reshape(x, resolve_shape(g.shape(x), items, allow_zero))
@@ -350,7 +353,7 @@ def _range_size(g: Context, start: Value, limit: Value, delta: Value) -> Extent:
         if step == 0 or any(number != number for number in (first, last, step)):
             raise ModelError("Range has the step 0, or is not made of numbers")
         if isinstance(step, int):
-            return max(0, -((first - last) // step))
+            return max(0, -int((first - last) // step))
         count = np.ceil((last - first) / step)
         if not np.isfinite(count) or count > 2**40:
             raise ModelError(f"Range from {first} to {last} by {step} is not finite")

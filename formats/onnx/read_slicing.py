@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from ...ir import Extent, ModelError, Value
 from ...ir import dim as dims
 from ..shape_values import needs_run
@@ -38,9 +40,11 @@ def _slice(
     if not isinstance(count, int) or g.type(ends).size != count:
         g.unsupported(f"starts {g.type(starts)} and ends {g.type(ends)}")
     chosen = tuple(range(count)) if axes is None else g.integers(axes, "Slice's axes")
+    if len(chosen) != count or (steps is not None and g.type(steps).size != count):
+        raise ModelError(f"Slice: {count} starts, {len(chosen)} axes, steps {steps}")
+    if steps is not None and g.numbers(steps) is None:
+        return _slice_by_run(g, x, starts, ends, chosen, steps)
     strides = (1,) * count if steps is None else g.integers(steps, "Slice's steps")
-    if len(chosen) != count or len(strides) != count:
-        raise ModelError(f"Slice: {count} starts, {len(chosen)} axes, {len(strides)} steps")
     first, last = g.contents(starts), g.contents(ends)
     if first is not None and last is not None:
         found = [a.reshape(-1).tolist() for a in (first, last)]
@@ -119,24 +123,32 @@ def _slice_by_run(
     starts: Value,
     ends: Value,
     axes: Sequence[int],
-    steps: Sequence[int],
+    steps: Sequence[int] | Value,
 ) -> Value:
-    places = _places(g, x, axes, steps)
+    """A slice whose positions (and steps, if they are a Value) only a run tells."""
+    places = _places(g, x, axes, () if isinstance(steps, Value) else steps)
+    if isinstance(steps, Value):
+        by = g.shapes.as_int64(steps)
+    else:
+        by = g.constant(np.array(steps, np.int64))
     resolved = g.add(
         ops.resolve_slice,
         g.shapes.as_int64(starts),
         g.shapes.as_int64(ends),
+        by,
         extents=tuple(g.shape(x)[axis] for axis in places),
-        steps=tuple(steps),
     )
     count = len(places)
-    measured = [g.shapes.measure(resolved, position) for position in range(2 * count)]
     first: list[Extent] = [0] * g.rank(x)
     sizes: list[Extent] = list(g.shape(x))
-    strides = [1] * g.rank(x)
+    strides: list[Extent] = [1] * g.rank(x)
     for position, axis in enumerate(places):
-        first[axis], sizes[axis] = measured[position], measured[count + position]
-        strides[axis] = steps[position]
+        first[axis] = g.shapes.measure(resolved, position)
+        sizes[axis] = g.shapes.measure(resolved, count + position)
+        if isinstance(steps, Value):
+            strides[axis] = g.shapes.measure(resolved, 2 * count + position, lower=-(2**63))
+        else:
+            strides[axis] = steps[position]
     return g.add(ops.slice, x, starts=tuple(first), sizes=tuple(sizes), steps=tuple(strides))
 
 

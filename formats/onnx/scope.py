@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...ir import (
+    REQUIRED,
     Array,
     Extent,
     Graph,
@@ -245,8 +246,8 @@ class Scope:
             name: attribute_value(proto, self.session.tensors, where)
             for name, proto in attributes.items()
         }
-        needed = (n for n, default in entry.attributes.items() if default is registry.REQUIRED)
-        missing = [name for name in needed if name not in values]
+        required = (name for name, default in entry.attributes.items() if default is REQUIRED)
+        missing = [name for name in required if name not in values]
         if missing:
             raise ModelError(f"{where}: attribute {', '.join(map(repr, missing))} is missing")
         results = entry.function(context, *inputs, **values)

@@ -116,7 +116,7 @@ class TensorReader:
 def _from_bytes(data: Any, type_: TensorType) -> Array:
     """An array over little-endian bytes."""
     if type_.dtype == "bool":
-        return (np.frombuffer(data, np.uint8) != 0).reshape(type_.static_shape)
+        return np.asarray(np.frombuffer(data, np.uint8) != 0).reshape(type_.static_shape)
     if len(data) == 0:
         return np.zeros(type_.static_shape, type_.numpy)
     array = np.frombuffer(data, type_.numpy)
@@ -134,11 +134,11 @@ def _from_field(proto: Any, field: str, type_: TensorType, what: str) -> Array:
         return np.array(stored, type_.numpy).reshape(shape)
     wide = np.array(stored, np.int32)
     if type_.dtype == "bool":
-        return (wide != 0).reshape(shape)
+        return np.asarray(wide != 0).reshape(shape)
     if type_.dtype in ("float16", "bfloat16"):
         if np.any((wide < 0) | (wide > 0xFFFF)):
             raise FormatError(f"{what}: an element does not fit into {type_.dtype}")
-        return wide.astype(np.uint16).view(type_.numpy).reshape(shape)
+        return np.asarray(wide.astype(np.uint16).view(type_.numpy)).reshape(shape)
     narrow = wide.astype(type_.numpy)
     if np.any(narrow.astype(np.int64) != wide):
         raise FormatError(f"{what}: an element does not fit into {type_.dtype}")

@@ -273,7 +273,12 @@ def _scatter_nd(w: Writer, node: Node, x: str, indices: str, updates: str) -> st
 @writes("one_hot")
 def _one_hot(w: Writer, node: Node, indices: str, values: str) -> str:
     depth = w.extents([node.attrs["depth"]])
-    return w.add("OneHot", w.cast(indices, "int64"), depth, values, axis=node.attrs["axis"])
+    indices = w.cast(indices, "int64")
+    if w.type(node.inputs[0]).rank:
+        return w.add("OneHot", indices, depth, values, axis=node.attrs["axis"])
+    # ONNX wants at least one dimension.
+    row = w.add("Unsqueeze", indices, w.integers([0]))
+    return w.add("Squeeze", w.add("OneHot", row, depth, values, axis=-1), w.integers([0]))
 
 
 @writes("nonzero")
@@ -288,14 +293,24 @@ def _nonzero(w: Writer, node: Node, x: str) -> list[str]:
 
 @writes("compress")
 def _compress(w: Writer, node: Node, x: str, condition: str) -> list[str]:
-    axis = int(node.attrs["axis"])
-    kept = w.add("Compress", x, condition, axis=axis)
+    axis = node.attrs["axis"] or 0
+    kept = w.add("Compress", x, condition, axis=node.attrs["axis"])
     rank = node.types[0].rank
     count = w.add("Shape", kept, start=axis, end=axis + 1)
     room = w.add("Sub", w.extents([node.types[0].shape[axis]]), count)
     pads: list[Any] = [w.integers([0])] * (2 * rank)
     pads[rank + axis] = room
     return [w.add("Pad", kept, w.add("Concat", *pads, axis=0)), count]
+
+
+@writes("unique")
+def _unique(w: Writer, node: Node, x: str) -> list[str]:
+    found = w.add_many("Unique", (x,), 4, sorted=int(node.attrs["sorted"]))
+    count = w.add("Shape", found[0])
+    room = w.add("Sub", w.extents(node.types[0].shape), count)
+    pads = w.add("Concat", w.integers([0]), room, axis=0)
+    items, first, counts = (w.add("Pad", found[k], pads) for k in (0, 1, 3))
+    return [items, first, found[2], counts, count]
 
 
 @writes("range")

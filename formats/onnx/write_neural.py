@@ -133,7 +133,8 @@ def _instance_normalization(w: Writer, node: Node, *inputs: str) -> str:
 @writes("layer_normalization_statistics")
 def _layer_statistics(w: Writer, node: Node, *inputs: str | None) -> list[str]:
     if node.types[1].dtype != "float64":
-        return _layer_normalization(w, node, *inputs)
+        found: list[str] = _layer_normalization(w, node, *inputs)
+        return found
     # ONNX gives the statistics in float32: spell them out.
     value, x = node.inputs[0], inputs[0]
     axes = w.integers(range(w.type(value).axis(node.attrs["axis"]), w.type(value).rank))
