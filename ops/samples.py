@@ -22,11 +22,11 @@ def tensor(
     random = np.random.default_rng([seed, *shape])
     kind = kind_of(dtype)
     if kind == "bool":
-        return random.random(shape) < 0.5
+        return np.asarray(random.random(shape) < 0.5)
     if kind == "float":
-        return random.uniform(low, high, shape).astype(numpy_type(dtype))
+        return np.asarray(random.uniform(low, high, shape), numpy_type(dtype))
     first = max(int(low), 0) if kind == "unsigned" else int(low)
-    return random.integers(first, int(high), shape, endpoint=True).astype(numpy_type(dtype))
+    return np.asarray(random.integers(first, int(high), shape, endpoint=True), numpy_type(dtype))
 
 
 def values(items: Any, dtype: str = "float32") -> Array:
