@@ -21,8 +21,8 @@ def compile_graph(
 
     ``shapes`` fixes the shapes of inputs by name; other symbolic extents stay open, and one
     compiled session serves all their values. ``threads`` bounds the threads of one run; by
-    default a run may use all processors that the process may use. Raises ModelError for a graph that is not
-    valid, UnsupportedError where the target lacks kernels.
+    default a run may use all processors that the process may use. Raises ModelError for a
+    graph that is not valid, UnsupportedError where the target lacks kernels.
     """
     if threads is not None and threads < 1:
         raise ModelError(f"a run needs at least one thread, not {threads}")

@@ -38,7 +38,7 @@ def kernels_of(
     Half-precision operands are computed in float32, as targets do.
     """
     op = node.op
-    if op.traits & {"elementwise", "view", "control"}:
+    if op.traits & {"elementwise", "view", "control", "fused"}:
         return by_reference(node, operands, types, attrs)
     wide = [None if a is None else widened(a, op.traits) for a in operands]
     input_types = [None if array is None else TensorType.of(array) for array in wide]

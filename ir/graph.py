@@ -204,6 +204,10 @@ class Graph:
         count += self._outputs.count(value)
         return count + sum(source == value for source, _ in self._symbols.values())
 
+    def measured_nodes(self) -> set[str]:
+        """Names of the nodes whose values give symbols while the graph runs."""
+        return {source.node for source, _ in self._symbols.values()}
+
     # --- building ------------------------------------------------------------------------
 
     def input(self, name: str, type_: TensorType) -> Value:

@@ -14,6 +14,9 @@ import numpy as np
 from ..ir import Array, Extent, Graph, ModelError, TensorType, unify
 from ..ir.evaluate import evaluate
 from .define import operator
+from .elementwise_arithmetic import add
+from .elementwise_logic import less
+from .samples import sample, tensor, values
 
 
 def _same(what: str, left: TensorType, right: TensorType) -> TensorType:
@@ -123,3 +126,54 @@ def _(
         raise ModelError("loop: scanned outputs need a trip count")
     stacked = [type_.with_shape((trip_limit, *type_.shape)) for type_ in scanned]
     return (*final, *stacked, TensorType("int64", (1,)))
+
+
+def _branch(name: str, doubled: bool) -> Graph:
+    """A branch that gives its capture, or twice its capture."""
+    branch = Graph(name)
+    x = branch.input("x", TensorType("float32", (3,)))
+    branch.output(branch.add(add, x, x) if doubled else x)
+    return branch
+
+
+def _counting_body() -> Graph:
+    """Adds a capture to the carried value until it reaches ten; scans what it had before."""
+    body = Graph("body")
+    body.input("iteration", TensorType("int64"))
+    body.input("going", TensorType("bool"))
+    x = body.input("x", TensorType("float32"))
+    step = body.input("step", TensorType("float32"))
+    following = body.add(add, x, step)
+    limit = body.param(np.array(10, np.float32), "limit")
+    body.output(body.add(less, following, limit), "again")
+    body.output(following, "next")
+    body.output(x, "before")
+    return body
+
+
+if_.samples = [
+    sample(
+        values(condition, "bool"),
+        tensor((3,)),
+        then_branch=_branch("then", True),
+        else_branch=_branch("else", False),
+    )
+    for condition in (True, False)
+]
+loop.samples = [
+    sample(
+        None if trips is None else values(trips, "int64"),
+        going,
+        values(1.0),
+        values(3.5),
+        body=_counting_body(),
+        carried=1,
+        trip_limit=5,
+    )
+    for trips, going in (
+        (0, None),
+        (2, None),
+        (5, values(True, "bool")),
+        (5, values(False, "bool")),
+    )
+]

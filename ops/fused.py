@@ -7,6 +7,10 @@ from typing import Any
 from ..ir import Array, Cost, Graph, ModelError, Node, TensorType
 from ..ir.evaluate import evaluate
 from .define import operator
+from .elementwise_activation import relu
+from .elementwise_arithmetic import sub
+from .samples import sample, tensor
+from .softmax import softmax
 
 
 @operator(traits=("fused",))
@@ -44,3 +48,20 @@ def cost_of_node(graph: Graph, node: Node) -> Cost:
 def describe(group: Graph) -> str:
     """The members' names in order, such as ``convolution+add+relu``."""
     return "+".join(node.op.name for node in group.operators())
+
+
+def _sample_group(shape: tuple[int, ...], anchored: bool) -> Graph:
+    """(softmax of) x, plus y, rectified."""
+    group = Graph("group")
+    x = group.input("x", TensorType("float32", shape))
+    y = group.input("y", TensorType("float32", shape[-1:]))
+    first = group.add(softmax, x) if anchored else x
+    group.output(group.add(relu, group.add(sub, first, y)))
+    return group
+
+
+fused.samples = [
+    sample(tensor(shape), tensor(shape[-1:]), group=_sample_group(shape, anchored))
+    for shape in ((2, 3, 4), (0, 3), (5,))
+    for anchored in (False, True)
+]
