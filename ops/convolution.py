@@ -34,9 +34,7 @@ def convolution(
     ``bias`` is [M]. An empty tuple stands for strides and dilations of 1 and no padding.
     """
     wide, weights = widened(x), widened(w)
-    window = make_window(
-        "convolution", w.shape[2:], strides, dilations, pads_begin, pads_end
-    )
+    window = make_window("convolution", w.shape[2:], strides, dilations, pads_begin, pads_end)
     outputs = output_extents("convolution", x.shape[2:], window)
     counts = [int(count) for count in outputs]  # type: ignore[arg-type]
     batch, maps = x.shape[0], w.shape[0]
@@ -143,17 +141,38 @@ def _(
 
 
 convolution.samples = [
-    sample(tensor((1, 3, 6, 7)), tensor((5, 3, 3, 3)), tensor((5,)), pads_begin=(1, 1), pads_end=(1, 1)),
+    sample(
+        tensor((1, 3, 6, 7)), tensor((5, 3, 3, 3)), tensor((5,)), pads_begin=(1, 1), pads_end=(1, 1)
+    ),
     sample(tensor((2, 4, 5, 5)), tensor((8, 4, 1, 1))),
     sample(tensor((2, 4, 5, 5)), tensor((6, 4, 1, 1)), tensor((6,)), strides=(2, 2)),
-    sample(tensor((1, 4, 7, 8)), tensor((4, 1, 3, 3)), groups=4, pads_begin=(1, 1), pads_end=(1, 1)),
+    sample(
+        tensor((1, 4, 7, 8)), tensor((4, 1, 3, 3)), groups=4, pads_begin=(1, 1), pads_end=(1, 1)
+    ),
     sample(tensor((1, 4, 7, 8)), tensor((8, 1, 3, 3)), tensor((8,)), groups=4, strides=(2, 2)),
-    sample(tensor((1, 6, 7, 8)), tensor((4, 3, 2, 3)), groups=2, pads_begin=(0, 2), pads_end=(1, 0)),
-    sample(tensor((1, 3, 11, 9)), tensor((4, 3, 7, 7)), strides=(2, 2), pads_begin=(3, 3), pads_end=(3, 3)),
+    sample(
+        tensor((1, 6, 7, 8)), tensor((4, 3, 2, 3)), groups=2, pads_begin=(0, 2), pads_end=(1, 0)
+    ),
+    sample(
+        tensor((1, 3, 11, 9)),
+        tensor((4, 3, 7, 7)),
+        strides=(2, 2),
+        pads_begin=(3, 3),
+        pads_end=(3, 3),
+    ),
     sample(tensor((1, 2, 9, 9)), tensor((3, 2, 3, 3)), dilations=(2, 3)),
     sample(tensor((1, 2, 9, 12)), tensor((3, 2, 3, 2)), dilations=(2, 3), strides=(3, 2)),
-    sample(tensor((2, 3, 10)), tensor((4, 3, 4)), tensor((4,)), strides=(3,), pads_begin=(2,), pads_end=(1,)),
-    sample(tensor((1, 2, 4, 5, 4)), tensor((3, 2, 2, 3, 2)), pads_begin=(1, 1, 0), pads_end=(0, 1, 1)),
+    sample(
+        tensor((2, 3, 10)),
+        tensor((4, 3, 4)),
+        tensor((4,)),
+        strides=(3,),
+        pads_begin=(2,),
+        pads_end=(1,),
+    ),
+    sample(
+        tensor((1, 2, 4, 5, 4)), tensor((3, 2, 2, 3, 2)), pads_begin=(1, 1, 0), pads_end=(0, 1, 1)
+    ),
     sample(tensor((1, 2, 5, 5, 6)), tensor((4, 1, 3, 3, 3)), strides=(2, 1, 2), groups=2),
     sample(tensor((1, 5, 4, 4)), tensor((13, 5, 4, 4))),
     sample(tensor((1, 1, 3, 3)), tensor((1, 1, 3, 3)), pads_begin=(9, 0), pads_end=(9, 0)),

@@ -54,7 +54,9 @@ def convolution_transpose(
     result = np.zeros((batch, maps, *full), wide.dtype)
     columns = wide.reshape(batch, groups, per_group, math.prod(x.shape[2:]))
     for offsets in np.ndindex(*w.shape[2:]) if x.size else ():
-        matrix = weights[(slice(None), slice(None), *offsets)].reshape(groups, per_group, w.shape[1])
+        matrix = weights[(slice(None), slice(None), *offsets)].reshape(
+            groups, per_group, w.shape[1]
+        )
         piece = (matrix.swapaxes(1, 2) @ columns).reshape(batch, maps, *x.shape[2:])
         slices = [
             slice(offset * dilation, offset * dilation + (extent - 1) * stride + 1, stride)
@@ -196,13 +198,42 @@ def _(
 convolution_transpose.samples = [
     sample(tensor((1, 3, 4, 5)), tensor((3, 2, 3, 3)), tensor((2,))),
     sample(tensor((2, 4, 4, 5)), tensor((4, 6, 2, 2)), strides=(2, 2)),
-    sample(tensor((1, 3, 4, 5)), tensor((3, 5, 4, 4)), tensor((5,)), strides=(2, 2), pads_begin=(1, 1), pads_end=(1, 1)),
-    sample(tensor((1, 3, 4, 5)), tensor((3, 4, 3, 3)), strides=(2, 3), pads_begin=(1, 0), pads_end=(1, 1), output_padding=(1, 2)),
-    sample(tensor((1, 4, 4, 5)), tensor((4, 3, 3, 2)), tensor((6,)), groups=2, dilations=(2, 3), strides=(3, 2)),
+    sample(
+        tensor((1, 3, 4, 5)),
+        tensor((3, 5, 4, 4)),
+        tensor((5,)),
+        strides=(2, 2),
+        pads_begin=(1, 1),
+        pads_end=(1, 1),
+    ),
+    sample(
+        tensor((1, 3, 4, 5)),
+        tensor((3, 4, 3, 3)),
+        strides=(2, 3),
+        pads_begin=(1, 0),
+        pads_end=(1, 1),
+        output_padding=(1, 2),
+    ),
+    sample(
+        tensor((1, 4, 4, 5)),
+        tensor((4, 3, 3, 2)),
+        tensor((6,)),
+        groups=2,
+        dilations=(2, 3),
+        strides=(3, 2),
+    ),
     sample(tensor((1, 4, 5, 5)), tensor((4, 1, 3, 3)), groups=4, strides=(2, 2)),
-    sample(tensor((1, 2, 3, 3)), tensor((2, 3, 1, 1)), tensor((3,)), strides=(2, 3), pads_end=(-2, -3)),
+    sample(
+        tensor((1, 2, 3, 3)), tensor((2, 3, 1, 1)), tensor((3,)), strides=(2, 3), pads_end=(-2, -3)
+    ),
     sample(tensor((2, 3, 7)), tensor((3, 4, 4)), strides=(3,), pads_begin=(2,), pads_end=(1,)),
-    sample(tensor((1, 2, 3, 3, 2)), tensor((2, 3, 2, 3, 2)), strides=(2, 1, 2), pads_begin=(1, 1, 0), pads_end=(0, 1, 0)),
+    sample(
+        tensor((1, 2, 3, 3, 2)),
+        tensor((2, 3, 2, 3, 2)),
+        strides=(2, 1, 2),
+        pads_begin=(1, 1, 0),
+        pads_end=(0, 1, 0),
+    ),
     sample(tensor((0, 3, 4, 5)), tensor((3, 2, 3, 3))),
     sample(tensor((1, 0, 4, 5)), tensor((0, 2, 3, 3)), tensor((2,))),
     sample(tensor((1, 3, 4, 5), "float64"), tensor((3, 2, 3, 3), "float64"), strides=(2, 2)),

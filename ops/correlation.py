@@ -8,10 +8,13 @@ computed in vain and dropped. A transposed convolution is such a correlation for
 its output.
 """
 
+# mypy: allow-untyped-calls
+
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..ir import Call, Extent, Operand, View, workspace
 from ..ir.dim import ceil_divide, floor_divide, product
@@ -282,7 +285,7 @@ class _Correlation:
         scalars: list[Extent] = [self.maps, block, blocks, self.channels, self.groups, self.taps]
         scalars += [self.planes.channel, hq, wq]
         if starts is None and wq == outputs[2]:
-            body = _correlate_directly
+            body: Callable[..., Any] = _correlate_directly
             scalars = [has_bias, *scalars, outputs[0], outputs[1] * outputs[2]]
         else:
             body = _correlate

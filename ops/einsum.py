@@ -5,6 +5,7 @@ from __future__ import annotations
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +54,9 @@ def parse_equation(equation: str, shapes: Sequence[Sequence[Extent]]) -> Equatio
         before, dots, after = term.partition("...")
         hidden = len(shape) - len(before) - len(after)
         if hidden < 0 or (hidden > 0 and not dots):
-            raise ModelError(f"einsum {equation!r}: {term!r} for an operand of shape {tuple(shape)}")
+            raise ModelError(
+                f"einsum {equation!r}: {term!r} for an operand of shape {tuple(shape)}"
+            )
         covered = tuple(str(number) for number in reversed(range(hidden)))
         ellipsis_rank = max(ellipsis_rank, hidden)
         names = (*_letters(equation, before), *covered, *_letters(equation, after))
@@ -96,21 +99,19 @@ def einsum(*xs: Array, equation: str) -> Array:
     """
     parsed = parse_equation(equation, [x.shape for x in xs])
     numbers = {label: number for number, label in enumerate(parsed.extents)}
-    operands: list[object] = []
+    operands: list[Any] = []
     for x, labels in zip(xs, parsed.operands, strict=True):
         operands += [widened(x), [numbers[label] for label in labels]]
     covered = [label for label in parsed.summed if label.isdigit()]
     result = [*(numbers[label] for label in covered), *(numbers[label] for label in parsed.result)]
     # NumPy does not broadcast labels, so extent 1 is dropped and comes back at the end.
+    sizes = list(parsed.extents.values())
     for place in range(0, len(operands), 2):
         array, axes = operands[place], operands[place + 1]
-        assert isinstance(array, np.ndarray)
-        assert isinstance(axes, list)
-        full = [int(list(parsed.extents.values())[axis]) for axis in axes]  # type: ignore[call-overload]
-        dropped = tuple(k for k, size in enumerate(full) if array.shape[k] != size)
+        dropped = tuple(k for k, axis in enumerate(axes) if array.shape[k] != sizes[axis])
         operands[place] = array.squeeze(dropped)
         operands[place + 1] = [axis for k, axis in enumerate(axes) if k not in dropped]
-    found = np.einsum(*operands, result, optimize=len(xs) > 1)  # type: ignore[call-overload]
+    found = np.einsum(*operands, result, optimize=len(xs) > 1)
     if covered:
         found = found.sum(axis=tuple(range(len(covered))), dtype=found.dtype)
     return np.asarray(found).astype(xs[0].dtype, copy=False)
@@ -134,7 +135,15 @@ def _(*xs: TensorType, equation: str) -> Cost:
     nbytes: Extent = TensorType(xs[0].dtype, (out,)).nbytes
     for x in xs:
         nbytes = nbytes + x.nbytes
-    return Cost(len(xs) * product(parsed.extents.values()), nbytes)
+    # operands are multiplied one after the other, and summed as soon as that is possible
+    flops: Extent = xs[0].size if len(xs) == 1 else 0
+    seen = dict.fromkeys(parsed.operands[0])
+    for number, labels in enumerate(parsed.operands[1:], 1):
+        seen |= dict.fromkeys(labels)
+        flops = flops + 2 * product(parsed.extents[label] for label in seen)
+        later = {label for other in parsed.operands[number + 1 :] for label in other}
+        seen = {label: None for label in seen if label in later or label in parsed.result}
+    return Cost(flops, nbytes)
 
 
 @einsum.kernel

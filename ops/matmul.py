@@ -1,5 +1,7 @@
 """Matrix products."""
 
+# mypy: allow-untyped-calls
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -97,7 +99,7 @@ def _batches(a: TensorType, b: TensorType) -> Batches:
     if len(merged) > 4:
         raise UnsupportedError(f"matmul: {a} and {b} broadcast in more than four ways")
     filled = [(1, 0, 0)] * (4 - len(merged)) + merged
-    return Batches(*(tuple(column) for column in zip(*filled, strict=True)))  # type: ignore[arg-type]
+    return Batches(*(tuple(column) for column in zip(*filled, strict=True)))
 
 
 def _batch_strides(shape: Sequence[Extent], rank: int) -> list[Extent]:
@@ -176,9 +178,7 @@ def _transpose_matrix(item, x, out):  # type: ignore[no-untyped-def]
 
 
 @matmul.kernel
-def _(
-    a: Operand, b: Operand, out: Operand, *, transpose_a: bool, transpose_b: bool
-) -> list[Call]:
+def _(a: Operand, b: Operand, out: Operand, *, transpose_a: bool, transpose_b: bool) -> list[Call]:
     left, right = a.type, b.type
     transpose_a = transpose_a and a.rank > 1
     if a.rank == 1:
@@ -238,7 +238,9 @@ def _prefers_dots(rows: Extent, inner: Extent) -> bool:
     return (isinstance(rows, int) and rows < 16) or (isinstance(inner, int) and inner >= 256)
 
 
-def _transposed(type_: TensorType, view: View, key: str, calls: list[Call]) -> tuple[TensorType, View]:
+def _transposed(
+    type_: TensorType, view: View, key: str, calls: list[Call]
+) -> tuple[TensorType, View]:
     """A transposed copy of matrices in a workspace."""
     *batch, rows, columns = type_.shape
     result = type_.with_shape((*batch, columns, rows))

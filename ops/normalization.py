@@ -1,9 +1,8 @@
-"""Normalisations with statistics over channels, groups or trailing dimensions."""
+"""Normalisations over channels, groups of channels and single dimensions."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,7 +14,6 @@ from ..ir import (
     ModelError,
     Operand,
     TensorType,
-    View,
     unify,
     workspace,
 )
@@ -29,16 +27,14 @@ from .normalization_kernels import (
     normalize_batch,
     normalize_batch_rows,
     normalize_groups,
-    normalize_layers,
-    normalize_layers_statistics,
     normalize_responses,
-    normalize_roots,
 )
 from .rows import columns_per_item, item_count, rows_per_item
 from .samples import sample, tensor, values
 
 
-def _floating(what: str, *types: TensorType | None) -> None:
+def check_floating(what: str, *types: TensorType | None) -> None:
+    """Raise ModelError unless all are floating-point tensors of one element type."""
     dtype = same_type(what, *types)
     if not is_float(dtype):
         raise ModelError(f"{what} takes floating-point tensors, not {dtype}")
@@ -46,7 +42,7 @@ def _floating(what: str, *types: TensorType | None) -> None:
 
 def _channels(what: str, x: TensorType, *vectors: TensorType) -> None:
     """Check an input [N, C, ...] and vectors of one number a channel."""
-    _floating(what, x, *vectors)
+    check_floating(what, x, *vectors)
     if x.rank < 2:
         raise ModelError(f"{what}: {x} has no channels")
     for vector in vectors:
@@ -57,6 +53,17 @@ def _channels(what: str, x: TensorType, *vectors: TensorType) -> None:
 
 def _spread(vector: Array, rank: int) -> Array:
     return widened(vector).reshape(1, -1, *(1,) * (rank - 2))
+
+
+def centred_and_scaled(x: Array, axis: int, epsilon: float) -> tuple[Array, Array, Array]:
+    """``x`` without its mean, the mean, and the inverse deviation, from ``axis`` on."""
+    wide = widened(x)
+    axis = axis % x.ndim
+    axes = tuple(range(axis, x.ndim))
+    count = wide.dtype.type(math.prod(x.shape[axis:]))
+    mean = wide.sum(axis=axes, keepdims=True) / count
+    variance = np.square(wide - mean).sum(axis=axes, keepdims=True) / count
+    return wide - mean, mean, 1 / np.sqrt(variance + wide.dtype.type(epsilon))
 
 
 @operator(traits=("normalization",))
@@ -87,102 +94,6 @@ def _(
     return x
 
 
-def _layer_statistics(x: Array, axis: int, epsilon: float) -> tuple[Array, Array, Array]:
-    wide = widened(x)
-    axis = axis % x.ndim
-    axes = tuple(range(axis, x.ndim))
-    count = wide.dtype.type(math.prod(x.shape[axis:]))
-    mean = wide.sum(axis=axes, keepdims=True) / count
-    variance = np.square(wide - mean).sum(axis=axes, keepdims=True) / count
-    return wide - mean, mean, 1 / np.sqrt(variance + wide.dtype.type(epsilon))
-
-
-@operator(traits=("normalization",))
-def layer_normalization_statistics(
-    x: Array, scale: Array, bias: Array | None = None, *, axis: int = -1, epsilon: float = 1e-5
-) -> tuple[Array, Array, Array]:
-    """``layer_normalization`` with the mean and the inverse standard deviation.
-
-    ONNX LayerNormalization-17 with all its outputs. The statistics have extent 1 from ``axis``
-    on and are float32 for half-precision inputs.
-    """
-    centred, mean, inverse = _layer_statistics(x, axis, epsilon)
-    result = centred * inverse * widened(scale)
-    if bias is not None:
-        result = result + widened(bias)
-    return result.astype(x.dtype, copy=False), mean, inverse
-
-
-@operator(traits=("normalization",))
-def layer_normalization(
-    x: Array, scale: Array, bias: Array | None = None, *, axis: int = -1, epsilon: float = 1e-5
-) -> Array:
-    """Zero mean and unit variance over the dimensions from ``axis`` on, then ``scale``, ``bias``.
-
-    ONNX LayerNormalization-17; ``scale`` and ``bias`` have the shape ``x.shape[axis:]``.
-    """
-    result: Array = layer_normalization_statistics.reference(
-        x, scale, bias, axis=axis, epsilon=epsilon
-    )[0]
-    return result
-
-
-def _infer_layer(
-    what: str, x: TensorType, scale: TensorType, bias: TensorType | None, axis: int
-) -> int:
-    _floating(what, x, scale, bias)
-    axis = x.axis(axis)
-    for vector in (scale, bias):
-        if vector is None:
-            continue
-        if vector.rank != x.rank - axis:
-            raise ModelError(f"{what}: {vector} for {x} from axis {axis} on; expand it first")
-        for left, right in zip(vector.shape, x.shape[axis:], strict=True):
-            unify(left, right, f"{what}: {vector} for {x} from axis {axis} on")
-    return axis
-
-
-@layer_normalization.infer
-def _(
-    x: TensorType, scale: TensorType, bias: TensorType | None = None, *, axis: int, epsilon: float
-) -> TensorType:
-    _infer_layer("layer_normalization", x, scale, bias, axis)
-    return x
-
-
-@layer_normalization_statistics.infer
-def _(
-    x: TensorType, scale: TensorType, bias: TensorType | None = None, *, axis: int, epsilon: float
-) -> tuple[TensorType, TensorType, TensorType]:
-    axis = _infer_layer("layer_normalization_statistics", x, scale, bias, axis)
-    statistics = TensorType(
-        "float64" if x.dtype == "float64" else "float32",
-        (*x.shape[:axis], *(1,) * (x.rank - axis)),
-    )
-    return x, statistics, statistics
-
-
-@operator(traits=("normalization",))
-def rms_normalization(
-    x: Array, scale: Array, *, axis: int = -1, epsilon: float = 1e-5
-) -> Array:
-    """``x / sqrt(mean(x ** 2) + epsilon) * scale`` over the dimensions from ``axis`` on.
-
-    ONNX RMSNormalization-23; ``scale`` has the shape ``x.shape[axis:]``.
-    """
-    wide = widened(x)
-    axes = tuple(range(axis % x.ndim, x.ndim))
-    square = np.square(wide).mean(axis=axes, keepdims=True)
-    result = wide / np.sqrt(square + wide.dtype.type(epsilon)) * widened(scale)
-    return np.asarray(result).astype(x.dtype, copy=False)
-
-
-@rms_normalization.infer
-def _(x: TensorType, scale: TensorType, *, axis: int, epsilon: float) -> TensorType:
-    _infer_layer("rms_normalization", x, scale, None, axis)
-    return x
-
-
 @operator(traits=("normalization",))
 def group_normalization(
     x: Array, scale: Array, bias: Array, *, groups: int, epsilon: float = 1e-5
@@ -194,7 +105,7 @@ def group_normalization(
     if x.size == 0:
         return x.copy()
     wide = widened(x).reshape(x.shape[0], groups, -1)
-    centred, _, inverse = _layer_statistics(wide, 2, epsilon)
+    centred, _, inverse = centred_and_scaled(wide, 2, epsilon)
     normal = (centred * inverse).reshape(x.shape)
     result = normal * _spread(scale, x.ndim) + _spread(bias, x.ndim)
     return np.asarray(result).astype(x.dtype, copy=False)
@@ -213,9 +124,7 @@ def _(
 
 
 @operator(traits=("normalization",))
-def instance_normalization(
-    x: Array, scale: Array, bias: Array, *, epsilon: float = 1e-5
-) -> Array:
+def instance_normalization(x: Array, scale: Array, bias: Array, *, epsilon: float = 1e-5) -> Array:
     """Zero mean and unit variance over each channel of each image, then ``scale`` and ``bias``.
 
     ONNX InstanceNormalization-22; ``x`` is [N, C, ...], ``scale`` and ``bias`` are [C].
@@ -278,28 +187,26 @@ def lp_normalization(x: Array, *, axis: int = -1, p: int = 2) -> Array:
 
 @lp_normalization.infer
 def _(x: TensorType, *, axis: int, p: int) -> TensorType:
-    _floating("lp_normalization", x)
+    check_floating("lp_normalization", x)
     x.axis(axis)
     if p not in (1, 2):
         raise ModelError(f"lp_normalization: p is {p}, not 1 or 2")
     return x
 
 
-def _cost(x: TensorType, *operands: TensorType | None, **attributes: object) -> Cost:
+def normalization_cost(x: TensorType, *operands: TensorType | None, **attributes: object) -> Cost:
+    """About five FLOPs an element."""
     return Cost(5 * x.size, 2 * x.nbytes)
 
 
 for _op in (
     batch_normalization,
-    layer_normalization,
-    layer_normalization_statistics,
-    rms_normalization,
     group_normalization,
     instance_normalization,
     lrn,
     lp_normalization,
 ):
-    _op.cost(_cost)
+    _op.cost(normalization_cost)
 
 
 @batch_normalization.kernel
@@ -331,66 +238,6 @@ def _(
         items=batch * channels,
         scalars=(float(epsilon),),
         chunk=inner,
-    )
-
-
-def _rows(operand: Operand, axis: int) -> View:
-    axis = operand.type.axis(axis)
-    return operand.view(product(operand.shape[:axis]), product(operand.shape[axis:]))
-
-
-@layer_normalization.kernel
-def _(
-    x: Operand, scale: Operand, bias: Operand | None, out: Operand, *, axis: int, epsilon: float
-) -> Call:
-    seen = _rows(x, axis)
-    rows = rows_per_item(seen.shape[1])
-    return Call(
-        normalize_layers,
-        (seen, scale.flat(), (bias or scale).flat(), _rows(out, axis)),
-        items=item_count(seen.shape[0], rows),
-        scalars=(float(epsilon), rows, int(bias is not None)),
-        chunk=rows * seen.shape[1],
-        reassociate=True,
-    )
-
-
-@layer_normalization_statistics.kernel
-def _(
-    x: Operand,
-    scale: Operand,
-    bias: Operand | None,
-    out: Operand,
-    mean: Operand,
-    inverse: Operand,
-    *,
-    axis: int,
-    epsilon: float,
-) -> Call:
-    seen = _rows(x, axis)
-    rows = rows_per_item(seen.shape[1])
-    outputs = (_rows(out, axis), mean.flat(), inverse.flat())
-    return Call(
-        normalize_layers_statistics,
-        (seen, scale.flat(), (bias or scale).flat(), *outputs),
-        items=item_count(seen.shape[0], rows),
-        scalars=(float(epsilon), rows, int(bias is not None)),
-        chunk=rows * seen.shape[1],
-        reassociate=True,
-    )
-
-
-@rms_normalization.kernel
-def _(x: Operand, scale: Operand, out: Operand, *, axis: int, epsilon: float) -> Call:
-    seen = _rows(x, axis)
-    rows = rows_per_item(seen.shape[1])
-    return Call(
-        normalize_roots,
-        (seen, scale.flat(), _rows(out, axis)),
-        items=item_count(seen.shape[0], rows),
-        scalars=(float(epsilon), rows),
-        chunk=rows * seen.shape[1],
-        reassociate=True,
     )
 
 
@@ -471,22 +318,6 @@ batch_normalization.samples = [
     sample(tensor((2, 3, 4)), *_vectors(3, 4)),
     sample(tensor((0, 3, 4)), *_vectors(3, 4)),
     *(sample(tensor((2, 3, 4), d), *_vectors(3, 4, d)) for d in _HALF),
-]
-layer_normalization.samples = [
-    sample(tensor((4, 33)), tensor((33,)), tensor((33,), seed=1)),
-    sample(tensor((2, 3, 4)), tensor((3, 4)), axis=1),
-    sample(tensor((2, 3, 4)), tensor((2, 3, 4)), tensor((2, 3, 4), seed=1), axis=-3, epsilon=0.1),
-    sample(tensor((0, 4)), tensor((4,))),
-    sample(tensor((2, 0)), tensor((0,))),
-    sample(values([[1.0, 1.0], [np.inf, 0.0], [np.nan, 0.0]]), values([1.0, 2.0])),
-    *(sample(tensor((2, 9), d), tensor((9,), d), tensor((9,), d, seed=1)) for d in _HALF),
-]
-layer_normalization_statistics.samples = [*layer_normalization.samples]
-rms_normalization.samples = [
-    sample(tensor((4, 33)), tensor((33,))),
-    sample(tensor((2, 3, 4)), tensor((3, 4)), axis=1, epsilon=0.1),
-    sample(tensor((0, 4)), tensor((4,))),
-    *(sample(tensor((2, 9), d), tensor((9,), d)) for d in _HALF),
 ]
 group_normalization.samples = [
     sample(tensor((2, 6, 3, 5)), *_vectors(6, 2), groups=2),

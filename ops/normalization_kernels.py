@@ -1,12 +1,14 @@
 """Loop bodies of the normalisations."""
 
+# Types are left out of kernel bodies on purpose: Numba infers them.
+# mypy: allow-untyped-defs, allow-untyped-calls
+
 from __future__ import annotations
 
 import math
 
 
-# type annotations are left out of kernel bodies on purpose: Numba infers them
-def normalize_batch(item, x, scale, bias, mean, variance, out, epsilon):  # type: ignore[no-untyped-def]
+def normalize_batch(item, x, scale, bias, mean, variance, out, epsilon):
     """One channel of one image, seen as [N, C, elements]."""
     channel = item % x.shape[1]
     image = item // x.shape[1]
@@ -17,7 +19,7 @@ def normalize_batch(item, x, scale, bias, mean, variance, out, epsilon):  # type
         out[image, channel, k] = (x[image, channel, k] - middle) * factor + shift
 
 
-def normalize_batch_rows(item, x, scale, bias, mean, variance, out, epsilon, rows):  # type: ignore[no-untyped-def]
+def normalize_batch_rows(item, x, scale, bias, mean, variance, out, epsilon, rows):
     """Images without spatial dimensions, seen as [N, C]."""
     for i in range(item * rows, min((item + 1) * rows, x.shape[0])):
         for c in range(x.shape[1]):
@@ -25,7 +27,7 @@ def normalize_batch_rows(item, x, scale, bias, mean, variance, out, epsilon, row
             out[i, c] = (x[i, c] - mean[c]) * factor + bias[c]
 
 
-def normalize_layers(item, x, scale, bias, out, epsilon, rows, has_bias):  # type: ignore[no-untyped-def]
+def normalize_layers(item, x, scale, bias, out, epsilon, rows, has_bias):
     """Rows of [outer, elements]."""
     zero = x.dtype.type(0)
     count = x.dtype.type(x.shape[1])
@@ -47,7 +49,7 @@ def normalize_layers(item, x, scale, bias, out, epsilon, rows, has_bias):  # typ
                 out[i, k] = (x[i, k] - mean) * inverse * scale[k]
 
 
-def normalize_layers_statistics(  # type: ignore[no-untyped-def]
+def normalize_layers_statistics(
     item, x, scale, bias, out, means, inverses, epsilon, rows, has_bias
 ):
     """Rows of [outer, elements], with their means and inverse standard deviations."""
@@ -70,7 +72,7 @@ def normalize_layers_statistics(  # type: ignore[no-untyped-def]
             out[i, k] = (x[i, k] - mean) * inverse * scale[k] + shift
 
 
-def normalize_roots(item, x, scale, out, epsilon, rows):  # type: ignore[no-untyped-def]
+def normalize_roots(item, x, scale, out, epsilon, rows):
     """Rows of [outer, elements], by their root mean square."""
     count = x.dtype.type(x.shape[1])
     for i in range(item * rows, min((item + 1) * rows, x.shape[0])):
@@ -82,7 +84,7 @@ def normalize_roots(item, x, scale, out, epsilon, rows):  # type: ignore[no-unty
             out[i, k] = x[i, k] * inverse * scale[k]
 
 
-def normalize_groups(item, x, scale, bias, out, epsilon):  # type: ignore[no-untyped-def]
+def normalize_groups(item, x, scale, bias, out, epsilon):
     """One group of one image, seen as [N, groups, channels of a group, elements]."""
     image = item // x.shape[1]
     group = item % x.shape[1]
@@ -106,7 +108,7 @@ def normalize_groups(item, x, scale, bias, out, epsilon):  # type: ignore[no-unt
             out[image, group, c, k] = (x[image, group, c, k] - mean) * factor + shift
 
 
-def normalize_responses(item, x, out, before, after, factor, beta, bias):  # type: ignore[no-untyped-def]
+def normalize_responses(item, x, out, before, after, factor, beta, bias):
     """One channel of one image, seen as [N, C, elements], by the squares of its neighbours."""
     image = item // x.shape[1]
     channel = item % x.shape[1]
@@ -122,7 +124,7 @@ def normalize_responses(item, x, out, before, after, factor, beta, bias):  # typ
         out[image, channel, k] = x[image, channel, k] / base**beta
 
 
-def divide_rows_by_norm(item, x, out, rows, p):  # type: ignore[no-untyped-def]
+def divide_rows_by_norm(item, x, out, rows, p):
     """Rows of [outer, elements] by their L1 or L2 norm."""
     zero = x.dtype.type(0)
     for i in range(item * rows, min((item + 1) * rows, x.shape[0])):
@@ -138,7 +140,7 @@ def divide_rows_by_norm(item, x, out, rows, p):  # type: ignore[no-untyped-def]
             out[i, k] = zero if total == zero else x[i, k] / total
 
 
-def divide_columns_by_norm(item, x, norm, out, columns, p):  # type: ignore[no-untyped-def]
+def divide_columns_by_norm(item, x, norm, out, columns, p):
     """Columns of [outer, elements, inner] by their L1 or L2 norm."""
     blocks = (x.shape[2] + columns - 1) // columns
     i = item // blocks

@@ -5,13 +5,15 @@ gone through one by one, each of them for the whole row, so that the innermost l
 the row.
 """
 
+# Types are left out of kernel bodies on purpose: Numba infers them.
+# mypy: allow-untyped-defs, allow-untyped-calls
+
 from __future__ import annotations
 
 import math
 
 
-# type annotations are left out of kernel bodies on purpose: Numba infers them
-def max_pool_plane(  # type: ignore[no-untyped-def]
+def max_pool_plane(
     item, x, out, d, h, w, kd, kh, kw, sd, sh, sw, dd, dh, dw, bd, bh, bw, od, oh, ow, lowest
 ):  # fmt: skip
     """The largest elements; ``lowest`` is below all others (NaN counts as the largest)."""
@@ -41,7 +43,7 @@ def max_pool_plane(  # type: ignore[no-untyped-def]
             into += ow
 
 
-def max_pool_places_plane(  # type: ignore[no-untyped-def]
+def max_pool_places_plane(
     item, x, out, places, d, h, w, kd, kh, kw, sd, sh, sw, dd, dh, dw, bd, bh, bw, od, oh, ow,
     lowest, places_z, places_y, places_x,
 ):  # fmt: skip
@@ -71,7 +73,7 @@ def max_pool_places_plane(  # type: ignore[no-untyped-def]
                 into += 1
 
 
-def average_pool_plane(  # type: ignore[no-untyped-def]
+def average_pool_plane(
     item, x, out, d, h, w, kd, kh, kw, sd, sh, sw, dd, dh, dw, bd, bh, bw, od, oh, ow,
     ed, eh, ew, include,
 ):  # fmt: skip
@@ -104,7 +106,7 @@ def average_pool_plane(  # type: ignore[no-untyped-def]
             into += ow
 
 
-def count_inside(start, kernel, dilation, before, extent, after, include):  # type: ignore[no-untyped-def]
+def count_inside(start, kernel, dilation, before, extent, after, include):
     """Elements of a window along one dimension that count for its mean."""
     first = start if include else start - before
     room = before + extent + after if include else extent
@@ -114,7 +116,7 @@ def count_inside(start, kernel, dilation, before, extent, after, include):  # ty
     return max(high - low, 0)
 
 
-def lp_pool_plane(  # type: ignore[no-untyped-def]
+def lp_pool_plane(
     item, x, out, d, h, w, kd, kh, kw, sd, sh, sw, dd, dh, dw, bd, bh, bw, od, oh, ow, p
 ):  # fmt: skip
     """Lp norms."""
@@ -151,7 +153,7 @@ def lp_pool_plane(  # type: ignore[no-untyped-def]
             into += ow
 
 
-def unpool(item, x, places, out):  # type: ignore[no-untyped-def]
+def unpool(item, x, places, out):
     """Scatter all of ``x``: places may repeat, and then the last one counts."""
     for k in range(out.shape[0]):
         out[k] = out.dtype.type(0)

@@ -5,6 +5,9 @@ between neighbouring rows. The innermost loop runs over contiguous elements. The
 for all places lying inside the arrays.
 """
 
+# Types are left out of kernel bodies on purpose: Numba infers them.
+# mypy: allow-untyped-defs, allow-untyped-calls
+
 from __future__ import annotations
 
 # Elements of a row computed at a time, and inner extent covered by one pass over them: four
@@ -13,8 +16,7 @@ TILE = 256
 DEPTH = 256
 
 
-# type annotations are left out of kernel bodies on purpose: Numba infers them
-def add_products(  # type: ignore[no-untyped-def]
+def add_products(
     a, a_first, a_row, a_inner, b, b_first, b_row, c, c_first, c_row, rows, inner, columns
 ):  # fmt: skip
     """``c += a @ b`` for row-major ``b`` and ``c``; ``a`` may have any distances."""
@@ -90,7 +92,7 @@ def add_products(  # type: ignore[no-untyped-def]
                 c[c0 + j] += a00 * b[b0 + j]
 
 
-def set_dot_products(  # type: ignore[no-untyped-def]
+def set_dot_products(
     a, a_first, a_row, b, b_first, b_row, c, c_first, c_row, rows, inner, columns
 ):  # fmt: skip
     """``c = a @ b.T`` for row-major ``a``, ``b`` and ``c``: dot products of rows."""
@@ -141,7 +143,7 @@ def set_dot_products(  # type: ignore[no-untyped-def]
         set_dots(a, a_first + i * a_row, b, b_first, b_row, c, c_first + i * c_row, inner, columns)
 
 
-def set_dots(a, a_first, b, b_first, b_row, c, c_first, inner, columns):  # type: ignore[no-untyped-def]
+def set_dots(a, a_first, b, b_first, b_row, c, c_first, inner, columns):
     """``c = b @ a`` for a vector ``a`` and row-major ``b``."""
     zero = c.dtype.type(0)
     for j in range(0, columns - 3, 4):
@@ -168,7 +170,7 @@ def set_dots(a, a_first, b, b_first, b_row, c, c_first, inner, columns):  # type
         c[c_first + j] = s0
 
 
-def add_taps(  # type: ignore[no-untyped-def]
+def add_taps(
     w, w_first, w_row, x, x_first, places, first_tap, end_tap, c, c_first, c_row, rows, columns
 ):  # fmt: skip
     """``c[i, j] += sum of w[i, tap] * x[places[tap] + j]`` over the taps of a range."""

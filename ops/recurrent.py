@@ -1,221 +1,38 @@
-"""Recurrent layers: LSTM, GRU and the plain RNN.
+"""Gated recurrent units and the plain recurrent layer.
 
-``direction`` is "forward", "reverse" or "bidirectional" (D is 1 or 2). With ``layout`` 0
-sequences are [time, batch, input] and states [D, batch, hidden]; with 1 the batch comes first.
-``activations`` name the functions of each direction, one direction after the other; empty
-means ONNX's defaults. ``activation_alpha`` and ``activation_beta`` give parameters to those
-functions that take one, in order; what is missing has ONNX's default. ``clip`` bounds the sums
-that go into the functions (0: no bound).
+The attributes that all recurrent layers have are explained in ``recurrent_common``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
-from ..ir import (
-    Array,
-    Call,
-    Cost,
-    Extent,
-    ModelError,
-    Operand,
-    TensorType,
-    UnsupportedError,
-    View,
-    unify,
-    workspace,
-)
-from ..ir.data_type import is_float
-from .define import operator, same_type
+from ..ir import Array, Call, Operand, TensorType, workspace
+from .define import operator
 from .half import widened
-from .matmul import product_calls
-from .recurrent_kernels import run_gru, run_lstm, run_rnn
-from .samples import sample, tensor, values
-
-# Name in lower case -> number in kernels, default alpha, default beta (None: takes none).
-FUNCTIONS: dict[str, tuple[int, float | None, float | None]] = {
-    "sigmoid": (0, None, None),
-    "tanh": (1, None, None),
-    "relu": (2, None, None),
-    "affine": (3, 1.0, 0.0),
-    "leakyrelu": (4, 0.01, None),
-    "thresholdedrelu": (5, 1.0, None),
-    "scaledtanh": (6, 1.0, 1.0),
-    "hardsigmoid": (7, 0.2, 0.5),
-    "elu": (8, 1.0, None),
-    "softsign": (9, None, None),
-    "softplus": (10, None, None),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Activation:
-    """A function by its number in :data:`FUNCTIONS`, with its parameters."""
-
-    number: int
-    alpha: float
-    beta: float
-
-
-def resolve_activations(
-    what: str,
-    names: Sequence[str],
-    alpha: Sequence[float],
-    beta: Sequence[float],
-    defaults: Sequence[str],
-    directions: int,
-) -> tuple[Activation, ...]:
-    """The functions of all directions; raises for unknown names and wrong numbers of them."""
-    given = tuple(names) or tuple(defaults) * directions
-    if len(given) != len(defaults) * directions:
-        raise ModelError(f"{what}: {len(given)} activations for {directions} direction(s)")
-    alphas, betas = iter(alpha), iter(beta)
-    result = []
-    for name in given:
-        if name.lower() not in FUNCTIONS:
-            raise UnsupportedError(f"{what}: there is no activation {name!r}")
-        number, default_alpha, default_beta = FUNCTIONS[name.lower()]
-        first = 0.0 if default_alpha is None else next(alphas, default_alpha)
-        second = 0.0 if default_beta is None else next(betas, default_beta)
-        result.append(Activation(number, float(first), float(second)))
-    return tuple(result)
-
-
-def _sigmoid(x: Array) -> Array:
-    small = np.exp(-np.abs(x))
-    return np.asarray(np.where(x >= 0, 1, small) / (1 + small))
-
-
-_REFERENCES: dict[int, Callable[[Array, float, float], Array]] = {
-    0: lambda x, a, b: _sigmoid(x),
-    1: lambda x, a, b: np.tanh(x),
-    2: lambda x, a, b: np.maximum(x, 0),
-    3: lambda x, a, b: a * x + b,
-    4: lambda x, a, b: np.where(x < 0, a * x, x),
-    5: lambda x, a, b: np.where(x >= a, x, 0),
-    6: lambda x, a, b: a * np.tanh(b * x),
-    7: lambda x, a, b: np.clip(a * x + b, 0, 1),
-    8: lambda x, a, b: np.where(x < 0, a * np.expm1(np.minimum(x, 0)), x),
-    9: lambda x, a, b: x / (1 + np.abs(x)),
-    10: lambda x, a, b: np.logaddexp(x, 0).astype(x.dtype),
-}
-
-
-def _apply(function: Activation, x: Array) -> Array:
-    kind = x.dtype.type
-    return _REFERENCES[function.number](x, kind(function.alpha), kind(function.beta))
-
-
-def count_directions(what: str, direction: str) -> int:
-    """1 or 2; raises ModelError for a word that is no direction."""
-    if direction not in ("forward", "reverse", "bidirectional"):
-        raise ModelError(f"{what}: direction {direction!r} is not forward, reverse or bidirectional")
-    return 2 if direction == "bidirectional" else 1
-
-
-# A step takes the input's share of the gates, the hidden state and further states of one batch
-# row, and gives the new hidden state and further states.
-Step = Callable[[int, Array, Array, list[Array]], tuple[Array, list[Array]]]
-
-
-def _scan(
-    x: Array,
-    w: Array,
-    lengths: Array | None,
-    states: Sequence[Array | None],
-    hidden_size: int,
-    direction: str,
-    layout: int,
-    dtype: np.dtype[np.generic],
-    step: Step,
-) -> tuple[Array, list[Array]]:
-    """Run ``step`` over all sequences; outputs [time, D, batch, hidden] and last states."""
-    sequence = widened(x).swapaxes(0, 1) if layout else widened(x)
-    weights = widened(w)
-    time, batch, _ = sequence.shape
-    directions = weights.shape[0]
-    y = np.zeros((time, directions, batch, hidden_size), sequence.dtype)
-    last = [np.zeros((directions, batch, hidden_size), sequence.dtype) for _ in states]
-    for number, given in enumerate(states):
-        if given is not None:
-            last[number][...] = widened(given).swapaxes(0, 1) if layout else widened(given)
-    for number in range(directions):
-        backwards = direction == "reverse" or number == 1
-        for row in range(batch):
-            length = time if lengths is None else int(lengths[row])
-            if not 0 <= length <= time:
-                raise ModelError(f"sequence length {length} is not between 0 and {time}")
-            for position in range(length):
-                now = length - 1 - position if backwards else position
-                gates = sequence[now, row] @ weights[number].T
-                state = [held[number, row] for held in last]
-                hidden, others = step(number, gates, state[0], state[1:])
-                for held, new in zip(last, [hidden, *others], strict=True):
-                    held[number, row] = new
-                y[now, number, row] = hidden
-    if layout:
-        y, last = y.transpose(2, 0, 1, 3), [held.swapaxes(0, 1) for held in last]
-    return y.astype(dtype), [held.astype(dtype) for held in last]
-
-
-def _clipped(x: Array, clip: float) -> Array:
-    return np.clip(x, -clip, clip).astype(x.dtype) if clip > 0 else x
-
-
-@operator(traits=("recurrent",))
-def lstm(
-    x: Array,
-    w: Array,
-    r: Array,
-    b: Array | None = None,
-    sequence_lengths: Array | None = None,
-    initial_h: Array | None = None,
-    initial_c: Array | None = None,
-    p: Array | None = None,
-    *,
-    hidden_size: int,
-    direction: str = "forward",
-    activations: Sequence[str] = (),
-    activation_alpha: Sequence[float] = (),
-    activation_beta: Sequence[float] = (),
-    clip: float = 0.0,
-    input_forget: bool = False,
-    layout: int = 0,
-) -> tuple[Array, Array, Array]:
-    """Long short-term memory (ONNX LSTM-22); gates in the order input, output, forget, cell.
-
-    ``w`` [D, 4 H, input], ``r`` [D, 4 H, H], ``b`` [D, 8 H], ``p`` (peepholes) [D, 3 H].
-    Outputs: all hidden states [time, D, batch, H], the last hidden and the last cell state.
-    ``input_forget`` takes ``1 - input gate`` for the forget gate.
-    """
-    functions = resolve_activations(
-        "lstm", activations, activation_alpha, activation_beta, LSTM_DEFAULTS, len(w)
-    )
-    size = hidden_size
-    recurrent = widened(r)
-    biases = np.zeros((len(w), 8 * size), recurrent.dtype) if b is None else widened(b)
-    peepholes = np.zeros((len(w), 3 * size), recurrent.dtype) if p is None else widened(p)
-
-    def step(number: int, gates: Array, hidden: Array, others: list[Array]) -> tuple[Array, list[Array]]:
-        (cell,) = others
-        f, g, h = functions[3 * number : 3 * number + 3]
-        bias = biases[number]
-        sums = gates + recurrent[number] @ hidden + bias[: 4 * size] + bias[4 * size :]
-        i, o, forget, c = sums.reshape(4, size)
-        peep_i, peep_o, peep_f = peepholes[number].reshape(3, size)
-        i = _apply(f, _clipped(i + peep_i * cell, clip))
-        forget = 1 - i if input_forget else _apply(f, _clipped(forget + peep_f * cell, clip))
-        cell = forget * cell + i * _apply(g, _clipped(c, clip))
-        o = _apply(f, _clipped(o + peep_o * cell, clip))
-        return o * _apply(h, cell), [cell]
-
-    y, (last_h, last_c) = _scan(
-        x, w, sequence_lengths, [initial_h, initial_c], size, direction, layout, x.dtype, step
-    )
-    return y, last_h, last_c
+from .recurrent_common import (
+    BAD_LENGTH,
+    GRU_DEFAULTS,
+    LENGTHS,
+    RNN_DEFAULTS,
+    STATE,
+    STATES,
+    activation_scalars,
+    apply_activation,
+    clipped,
+    count_directions,
+    infer_layer,
+    input_gates,
+    layer_cost,
+    present,
+    resolve_activations,
+    scan,
+)
+from .recurrent_common import layer_operands as _data
+from .recurrent_kernels import run_gru, run_rnn
+from .samples import sample
 
 
 @operator(traits=("recurrent",))
@@ -249,23 +66,23 @@ def gru(
     recurrent = widened(r)
     biases = np.zeros((len(w), 6 * size), recurrent.dtype) if b is None else widened(b)
 
-    def step(number: int, gates: Array, hidden: Array, others: list[Array]) -> tuple[Array, list[Array]]:
+    def step(
+        number: int, gates: Array, hidden: Array, others: list[Array]
+    ) -> tuple[Array, list[Array]]:
         f, g = functions[2 * number : 2 * number + 2]
         z, reset, new = (gates + biases[number, : 3 * size]).reshape(3, size)
         rz, rr, rh = recurrent[number].reshape(3, size, size)
         bz, br, bh = biases[number, 3 * size :].reshape(3, size)
-        z = _apply(f, _clipped(z + rz @ hidden + bz, clip))
-        reset = _apply(f, _clipped(reset + rr @ hidden + br, clip))
+        z = apply_activation(f, clipped(z + rz @ hidden + bz, clip))
+        reset = apply_activation(f, clipped(reset + rr @ hidden + br, clip))
         if linear_before_reset:
             new = new + reset * (rh @ hidden + bh)
         else:
             new = new + rh @ (reset * hidden) + bh
-        new = _apply(g, _clipped(new, clip))
+        new = apply_activation(g, clipped(new, clip))
         return (1 - z) * new + z * hidden, []
 
-    y, (last,) = _scan(
-        x, w, sequence_lengths, [initial_h], size, direction, layout, x.dtype, step
-    )
+    y, (last,) = scan(x, w, sequence_lengths, [initial_h], size, direction, layout, x.dtype, step)
     return y, last
 
 
@@ -298,103 +115,14 @@ def rnn(
     recurrent = widened(r)
     biases = np.zeros((len(w), 2 * size), recurrent.dtype) if b is None else widened(b)
 
-    def step(number: int, gates: Array, hidden: Array, others: list[Array]) -> tuple[Array, list[Array]]:
+    def step(
+        number: int, gates: Array, hidden: Array, others: list[Array]
+    ) -> tuple[Array, list[Array]]:
         sums = gates + recurrent[number] @ hidden + biases[number].reshape(2, size).sum(axis=0)
-        return _apply(functions[number], _clipped(sums, clip)), []
+        return apply_activation(functions[number], clipped(sums, clip)), []
 
-    y, (last,) = _scan(
-        x, w, sequence_lengths, [initial_h], size, direction, layout, x.dtype, step
-    )
+    y, (last,) = scan(x, w, sequence_lengths, [initial_h], size, direction, layout, x.dtype, step)
     return y, last
-
-
-LSTM_DEFAULTS = ("Sigmoid", "Tanh", "Tanh")
-GRU_DEFAULTS = ("Sigmoid", "Tanh")
-RNN_DEFAULTS = ("Tanh",)
-
-
-def _infer(
-    what: str,
-    gates: int,
-    x: TensorType,
-    w: TensorType,
-    r: TensorType,
-    b: TensorType | None,
-    sequence_lengths: TensorType | None,
-    states: Sequence[TensorType | None],
-    peepholes: TensorType | None,
-    hidden_size: int,
-    direction: str,
-    layout: int,
-) -> tuple[TensorType, TensorType]:
-    """Types of all hidden states and of the last one."""
-    same_type(what, x, w, r, b, peepholes, *states)
-    if not is_float(x.dtype):
-        raise ModelError(f"{what} takes floating-point tensors, not {x.dtype}")
-    if layout not in (0, 1):
-        raise ModelError(f"{what}: layout {layout} is neither 0 nor 1")
-    if not isinstance(hidden_size, int) or hidden_size < 1:
-        raise ModelError(f"{what}: hidden_size {hidden_size}")
-    if x.rank != 3:
-        raise ModelError(f"{what}: the input {x} is not of rank 3")
-    directions = count_directions(what, direction)
-    time, batch, width = x.shape if not layout else (x.shape[1], x.shape[0], x.shape[2])
-
-    def fits(name: str, type_: TensorType | None, *shape: Extent) -> None:
-        if type_ is None:
-            return
-        if type_.rank != len(shape):
-            raise ModelError(f"{what}: {name} is {type_}, not of the shape {shape}")
-        for left, right in zip(type_.shape, shape, strict=True):
-            unify(left, right, f"{what}: {name} is {type_}, not of the shape {shape}")
-
-    fits("w", w, directions, gates * hidden_size, width)
-    fits("r", r, directions, gates * hidden_size, hidden_size)
-    fits("b", b, directions, 2 * gates * hidden_size)
-    fits("p", peepholes, directions, 3 * hidden_size)
-    if sequence_lengths is not None and sequence_lengths.dtype != "int32":
-        raise ModelError(f"{what}: sequence lengths are {sequence_lengths.dtype}, not int32")
-    fits("sequence_lengths", sequence_lengths, batch)
-    state = (batch, directions, hidden_size) if layout else (directions, batch, hidden_size)
-    for given in states:
-        fits("an initial state", given, *state)
-    y = (batch, time, directions) if layout else (time, directions, batch)
-    return x.with_shape((*y, hidden_size)), x.with_shape(state)
-
-
-@lstm.infer
-def _(
-    x: TensorType,
-    w: TensorType,
-    r: TensorType,
-    b: TensorType | None = None,
-    sequence_lengths: TensorType | None = None,
-    initial_h: TensorType | None = None,
-    initial_c: TensorType | None = None,
-    p: TensorType | None = None,
-    *,
-    hidden_size: int,
-    direction: str,
-    activations: Sequence[str],
-    activation_alpha: Sequence[float],
-    activation_beta: Sequence[float],
-    clip: float,
-    input_forget: bool,
-    layout: int,
-) -> tuple[TensorType, TensorType, TensorType]:
-    states = (initial_h, initial_c)
-    y, state = _infer(
-        "lstm", 4, x, w, r, b, sequence_lengths, states, p, hidden_size, direction, layout
-    )
-    resolve_activations(
-        "lstm",
-        activations,
-        activation_alpha,
-        activation_beta,
-        LSTM_DEFAULTS,
-        count_directions("lstm", direction),
-    )
-    return y, state, state
 
 
 @gru.infer
@@ -424,7 +152,7 @@ def _(
         count_directions("gru", direction),
     )
     states = (initial_h,)
-    return _infer(
+    return infer_layer(
         "gru", 3, x, w, r, b, sequence_lengths, states, None, hidden_size, direction, layout
     )
 
@@ -455,105 +183,13 @@ def _(
         count_directions("rnn", direction),
     )
     states = (initial_h,)
-    return _infer(
+    return infer_layer(
         "rnn", 1, x, w, r, b, sequence_lengths, states, None, hidden_size, direction, layout
     )
 
 
-def _cost(
-    x: TensorType, w: TensorType, r: TensorType, *others: TensorType | None, **attributes: object
-) -> Cost:
-    steps = x.shape[0] * x.shape[1]
-    nbytes = x.nbytes + w.nbytes + r.nbytes
-    return Cost(2 * steps * (w.size + r.size), nbytes)
-
-
-for _op in (lstm, gru, rnn):
-    _op.cost(_cost)
-
-
-_BAD_LENGTH = "a sequence length is negative or larger than the sequence"
-
-
-def _gates(
-    x: Operand, w: Operand, layout: int
-) -> tuple[list[Call], View, Extent, tuple[Extent, ...]]:
-    """Calls for the input's share of the gates, their view, batch, and all the extents."""
-    time, batch = (x.shape[1], x.shape[0]) if layout else x.shape[:2]
-    directions, gates, width = w.shape
-    rows = time * batch
-    out = workspace("gates", x.dtype, (directions * rows * gates,))
-    left = TensorType(x.dtype, (1, rows, width))
-    calls = product_calls(left, x.flat(), False, w.type, w.flat(), True, out)
-    return calls, out, batch, (time, batch, directions)
-
-
-def _present(operand: Operand | None, stand_in: Operand) -> View:
-    """The operand, or any array in place of one that is left out."""
-    return (operand or stand_in).flat()
-
-
-def _activation_scalars(functions: Sequence[Activation], each: int) -> list[Extent | float]:
-    """Numbers, then parameters, of the functions of both directions."""
-    both = [*functions[:each], *functions[-each:]]
-    numbers: list[Extent | float] = [function.number for function in both]
-    return [*numbers, *(v for function in both for v in (function.alpha, function.beta))]
-
-
-@lstm.kernel
-def _(
-    x: Operand,
-    w: Operand,
-    r: Operand,
-    b: Operand | None,
-    sequence_lengths: Operand | None,
-    initial_h: Operand | None,
-    initial_c: Operand | None,
-    p: Operand | None,
-    y: Operand,
-    y_h: Operand,
-    y_c: Operand,
-    *,
-    hidden_size: int,
-    direction: str,
-    activations: Sequence[str],
-    activation_alpha: Sequence[float],
-    activation_beta: Sequence[float],
-    clip: float,
-    input_forget: bool,
-    layout: int,
-) -> list[Call]:
-    directions = count_directions("lstm", direction)
-    functions = resolve_activations(
-        "lstm", activations, activation_alpha, activation_beta, LSTM_DEFAULTS, directions
-    )
-    calls, gates, batch, extents = _gates(x, w, layout)
-    work = workspace("work", x.dtype, (directions * batch * 4 * hidden_size,))
-    options = (b, sequence_lengths, initial_h, initial_c, p)
-    last = Call(
-        run_lstm,
-        (
-            gates,
-            r.flat(),
-            *(_present(option, r) for option in options),
-            *(output.flat() for output in (y, y_h, y_c)),
-            work,
-        ),
-        items=directions * batch,
-        scalars=(
-            *(int(option is not None) for option in options),
-            *extents,
-            hidden_size,
-            layout,
-            int(direction == "reverse"),
-            *_activation_scalars(functions, 3),
-            float(clip),
-            int(input_forget),
-        ),
-        reassociate=True,
-        error=_BAD_LENGTH,
-    )
-    return [*calls, last]
+for _op in (gru, rnn):
+    _op.cost(layer_cost)
 
 
 @gru.kernel
@@ -580,7 +216,7 @@ def _(
     functions = resolve_activations(
         "gru", activations, activation_alpha, activation_beta, GRU_DEFAULTS, directions
     )
-    calls, gates, batch, extents = _gates(x, w, layout)
+    calls, gates, batch, extents = input_gates(x, w, layout)
     work = workspace("work", x.dtype, (directions * batch * 4 * hidden_size,))
     options = (b, sequence_lengths, initial_h)
     last = Call(
@@ -588,7 +224,7 @@ def _(
         (
             gates,
             r.flat(),
-            *(_present(option, r) for option in options),
+            *(present(option, r) for option in options),
             *(y.flat(), y_h.flat(), work),
         ),
         items=directions * batch,
@@ -598,12 +234,12 @@ def _(
             hidden_size,
             layout,
             int(direction == "reverse"),
-            *_activation_scalars(functions, 2),
+            *activation_scalars(functions, 2),
             float(clip),
             int(linear_before_reset),
         ),
         reassociate=True,
-        error=_BAD_LENGTH,
+        error=BAD_LENGTH,
     )
     return [*calls, last]
 
@@ -631,7 +267,7 @@ def _(
     functions = resolve_activations(
         "rnn", activations, activation_alpha, activation_beta, RNN_DEFAULTS, directions
     )
-    calls, gates, batch, extents = _gates(x, w, layout)
+    calls, gates, batch, extents = input_gates(x, w, layout)
     work = workspace("work", x.dtype, (directions * batch * hidden_size,))
     options = (b, sequence_lengths, initial_h)
     last = Call(
@@ -639,7 +275,7 @@ def _(
         (
             gates,
             r.flat(),
-            *(_present(option, r) for option in options),
+            *(present(option, r) for option in options),
             *(y.flat(), y_h.flat(), work),
         ),
         items=directions * batch,
@@ -649,71 +285,31 @@ def _(
             hidden_size,
             layout,
             int(direction == "reverse"),
-            *_activation_scalars(functions, 1),
+            *activation_scalars(functions, 1),
             float(clip),
         ),
         reassociate=True,
-        error=_BAD_LENGTH,
+        error=BAD_LENGTH,
     )
     return [*calls, last]
 
 
-def _operands(
-    gates: int, directions: int = 1, dtype: str = "float32", shape: tuple[int, int, int] = (4, 3, 5), hidden: int = 6
-) -> list[Array]:
-    return [
-        tensor(shape, dtype),
-        tensor((directions, gates * hidden, shape[2]), dtype, -1, 1),
-        tensor((directions, gates * hidden, hidden), dtype, -1, 1, 1),
-        tensor((directions, 2 * gates * hidden), dtype),
-    ]
-
-
-_LENGTHS = values([4, 2, 0], "int32")
-_STATE = tensor((1, 3, 6), "float32", -1, 1, 5)
-_STATES = tensor((2, 3, 6), "float32", -1, 1, 5)
-lstm.samples = [
-    sample(*_operands(4), hidden_size=6),
-    sample(*_operands(4)[:3], hidden_size=6, direction="reverse", clip=0.5),
-    sample(*_operands(4, 2), _LENGTHS, _STATES, _STATES, hidden_size=6, direction="bidirectional"),
-    sample(
-        *_operands(4), None, _STATE, _STATE, tensor((1, 18)), hidden_size=6, input_forget=True
-    ),
-    sample(*_operands(4, 2), hidden_size=6, direction="bidirectional", layout=1),
-    sample(
-        *_operands(4, shape=(3, 4, 5)),
-        None,
-        tensor((3, 1, 6)),
-        tensor((3, 1, 6), seed=1),
-        tensor((1, 18)),
-        hidden_size=6,
-        layout=1,
-        activations=("HardSigmoid", "ScaledTanh", "Softsign"),
-        activation_alpha=(0.3, 1.5),
-        activation_beta=(0.4, 0.7),
-    ),
-    sample(*_operands(4, shape=(0, 3, 5)), None, _STATE, hidden_size=6),
-    sample(*_operands(4, shape=(4, 0, 5)), hidden_size=6),
-    sample(*_operands(4, shape=(4, 2, 0)), hidden_size=6),
-    sample(*_operands(4, hidden=17), hidden_size=17),
-    *(sample(*_operands(4, dtype=d), hidden_size=6) for d in ("float64", "float16", "bfloat16")),
-]
 gru.samples = [
-    sample(*_operands(3), hidden_size=6),
-    sample(*_operands(3), hidden_size=6, linear_before_reset=True),
-    sample(*_operands(3, 2), _LENGTHS, _STATES, hidden_size=6, direction="bidirectional", clip=0.7),
-    sample(*_operands(3)[:3], hidden_size=6, direction="reverse", linear_before_reset=True),
-    sample(*_operands(3, 2), hidden_size=6, direction="bidirectional", layout=1),
-    sample(*_operands(3), hidden_size=6, activations=("Softplus", "Elu"), activation_alpha=(0.5,)),
-    sample(*_operands(3), hidden_size=6, activations=("Affine", "Relu"), activation_beta=(0.5,)),
-    sample(*_operands(3, shape=(0, 3, 5)), None, _STATE, hidden_size=6),
-    *(sample(*_operands(3, dtype=d), hidden_size=6) for d in ("float64", "float16", "bfloat16")),
+    sample(*_data(3), hidden_size=6),
+    sample(*_data(3), hidden_size=6, linear_before_reset=True),
+    sample(*_data(3, 2), LENGTHS, STATES, hidden_size=6, direction="bidirectional", clip=0.7),
+    sample(*_data(3)[:3], hidden_size=6, direction="reverse", linear_before_reset=True),
+    sample(*_data(3, 2), hidden_size=6, direction="bidirectional", layout=1),
+    sample(*_data(3), hidden_size=6, activations=("Softplus", "Elu"), activation_alpha=(0.5,)),
+    sample(*_data(3), hidden_size=6, activations=("Affine", "Relu"), activation_beta=(0.5,)),
+    sample(*_data(3, shape=(0, 3, 5)), None, STATE, hidden_size=6),
+    *(sample(*_data(3, dtype=d), hidden_size=6) for d in ("float64", "float16", "bfloat16")),
 ]
 rnn.samples = [
-    sample(*_operands(1), hidden_size=6),
-    sample(*_operands(1, 2), _LENGTHS, _STATES, hidden_size=6, direction="bidirectional"),
-    sample(*_operands(1, 2), hidden_size=6, direction="bidirectional", layout=1),
-    sample(*_operands(1), hidden_size=6, direction="reverse", activations=("LeakyRelu",)),
-    sample(*_operands(1), hidden_size=6, activations=("ThresholdedRelu",), activation_alpha=(0.4,)),
-    sample(*_operands(1, dtype="float64"), hidden_size=6, clip=0.3),
+    sample(*_data(1), hidden_size=6),
+    sample(*_data(1, 2), LENGTHS, STATES, hidden_size=6, direction="bidirectional"),
+    sample(*_data(1, 2), hidden_size=6, direction="bidirectional", layout=1),
+    sample(*_data(1), hidden_size=6, direction="reverse", activations=("LeakyRelu",)),
+    sample(*_data(1), hidden_size=6, activations=("ThresholdedRelu",), activation_alpha=(0.4,)),
+    sample(*_data(1, dtype="float64"), hidden_size=6, clip=0.3),
 ]

@@ -4,6 +4,9 @@ One item is one row of the batch in one direction, over the whole sequence. The 
 all gates comes ready made, as rows of ``gates``; the states live in the last outputs.
 """
 
+# Types are left out of kernel bodies on purpose: Numba infers them.
+# mypy: allow-untyped-defs, allow-untyped-calls
+
 from __future__ import annotations
 
 import math
@@ -11,8 +14,7 @@ import math
 from .product_kernels import set_dots
 
 
-# type annotations are left out of kernel bodies on purpose: Numba infers them
-def activate(number, alpha, beta, x):  # type: ignore[no-untyped-def]
+def activate(number, alpha, beta, x):
     """The function of this number in ``recurrent.FUNCTIONS``."""
     if number == 0:
         small = math.exp(-abs(x))
@@ -38,12 +40,12 @@ def activate(number, alpha, beta, x):  # type: ignore[no-untyped-def]
     return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
 
 
-def bounded(x, clip):  # type: ignore[no-untyped-def]
+def bounded(x, clip):
     """``x`` between ``-clip`` and ``clip``; as it is where ``clip`` is 0."""
     return min(max(x, -clip), clip) if clip > 0.0 else x
 
 
-def run_lstm(  # type: ignore[no-untyped-def]
+def run_lstm(
     item, gates, r, b, lengths, first_h, first_c, p, y, h, c, work,
     has_b, has_lengths, has_h, has_c, has_p, time, batch, directions, size, layout, backwards,
     f0, g0, h0, f1, g1, h1, fa0, fb0, ga0, gb0, ha0, hb0, fa1, fb1, ga1, gb1, ha1, hb1,
@@ -107,7 +109,7 @@ def run_lstm(  # type: ignore[no-untyped-def]
     return 0
 
 
-def run_gru(  # type: ignore[no-untyped-def]
+def run_gru(
     item, gates, r, b, lengths, first_h, y, h, work,
     has_b, has_lengths, has_h, time, batch, directions, size, layout, backwards,
     f0, g0, f1, g1, fa0, fb0, ga0, gb0, fa1, fb1, ga1, gb1, clip, linear_before_reset,
@@ -172,7 +174,7 @@ def run_gru(  # type: ignore[no-untyped-def]
     return 0
 
 
-def run_rnn(  # type: ignore[no-untyped-def]
+def run_rnn(
     item, gates, r, b, lengths, first_h, y, h, work,
     has_b, has_lengths, has_h, time, batch, directions, size, layout, backwards,
     f0, f1, fa0, fb0, fa1, fb1, clip,

@@ -33,6 +33,7 @@ from .resize_kernels import (
     pick_elements,
     pick_rows,
 )
+from .resize_taps import coordinates, tap_weights
 from .rows import item_count, rows_per_item
 from .samples import sample, tensor
 from .strided_copy import strided_copy
@@ -88,10 +89,8 @@ def resize(
             raise ModelError("resize: an empty dimension cannot grow")
         width = count if scale is None else scale * extent
         ratio = count / max(extent, 1) if scale is None else scale
-        places = _coordinates(coordinate_transformation, count, extent, ratio, width, ends)
-        weights, first = _weights(
-            mode, places, ratio, nearest_mode, cubic_coeff_a, antialias
-        )
+        places = coordinates(coordinate_transformation, count, extent, ratio, width, ends)
+        weights, first = tap_weights(mode, places, ratio, nearest_mode, cubic_coeff_a, antialias)
         taps = first[:, None] + np.arange(weights.shape[1])
         if exclude_outside:
             weights = np.where((taps >= 0) & (taps < extent), weights, 0)
@@ -104,7 +103,9 @@ def resize(
             spread = weights.reshape(*weights.shape, *(1,) * (x.ndim - axis - 1))
             result = (taken * spread).sum(axis=axis + 1)
         if coordinate_transformation == "tf_crop_and_resize":
-            outside = ((places < 0) | (places > extent - 1)).reshape(-1, *(1,) * (x.ndim - axis - 1))
+            outside = ((places < 0) | (places > extent - 1)).reshape(
+                -1, *(1,) * (x.ndim - axis - 1)
+            )
             result = np.where(outside, np.asarray(extrapolation_value, result.dtype), result)
     return np.asarray(result).astype(x.dtype)
 
@@ -119,60 +120,6 @@ def keeps_axis(
     """True where a dimension is neither resized nor cropped."""
     cropped = coordinate_transformation == "tf_crop_and_resize" and ends != (0.0, 1.0)
     return extent == count and (scale is None or math.isclose(scale, 1.0)) and not cropped
-
-
-def _coordinates(
-    mode: str, count: int, extent: int, scale: float, width: float, ends: tuple[float, float]
-) -> Array:
-    """Where each output element lies in the input; ``width`` is scale times extent."""
-    y = np.arange(count, dtype=np.float64)
-    if mode == "align_corners":
-        return np.zeros(count) if width == 1 else y * (extent - 1) / (width - 1)
-    if mode == "asymmetric":
-        return y / scale
-    if mode == "tf_half_pixel_for_nn":
-        return (y + 0.5) / scale
-    if mode == "tf_crop_and_resize":
-        start, end = ends
-        if width == 1:
-            return np.full(count, 0.5 * (start + end) * (extent - 1))
-        return start * (extent - 1) + y * (end - start) * (extent - 1) / (width - 1)
-    if mode == "pytorch_half_pixel" and width == 1:
-        return np.zeros(count)
-    half_pixel = (y + 0.5) / scale - 0.5
-    if mode == "half_pixel_symmetric":
-        return extent / 2 * (1 - count / width) + half_pixel
-    return half_pixel
-
-
-def _weights(
-    mode: str, places: Array, scale: float, nearest_mode: str, a: float, antialias: bool
-) -> tuple[Array, Array]:
-    """Weights of each output's taps, and the place of the first one."""
-    places = np.clip(places, -1e9, 1e9)
-    base = np.ceil(places).astype(np.int64) - 1  # left of the place, also of a whole one
-    ratio = places - base
-    if mode == "nearest":
-        right = {
-            "round_prefer_floor": ratio > 0.5,
-            "round_prefer_ceil": ratio >= 0.5,
-            "floor": ratio == 1.0,
-            "ceil": ratio > 0.0,
-        }[nearest_mode]
-        return np.ones((len(places), 1)), base + right
-    shrink = min(scale, 1.0) if antialias else 1.0
-    radius = 1 if mode == "linear" else 2
-    start = math.floor(-radius / shrink) + 1
-    distance = np.abs((np.arange(start, 2 - start) - ratio[:, None]) * shrink)
-    if mode == "linear":
-        weights = np.clip(1 - distance, 0, 1)
-    else:
-        near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
-        far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
-        weights = np.where(distance <= 1, near, np.where(distance < 2, far, 0))
-    if antialias:
-        weights = weights / weights.sum(axis=1, keepdims=True)
-    return weights, base + start
 
 
 @resize.infer
@@ -198,7 +145,9 @@ def _(
         if value not in known:
             raise ModelError(f"resize: {name} {value!r} is none of {', '.join(known)}")
     if len(sizes) != x.rank or len(scales) not in (0, x.rank) or len(roi) not in (0, 2 * x.rank):
-        raise ModelError(f"resize: sizes {tuple(sizes)}, scales {tuple(scales)}, roi {tuple(roi)} for {x}")
+        raise ModelError(
+            f"resize: sizes {tuple(sizes)}, scales {tuple(scales)}, roi {tuple(roi)} for {x}"
+        )
     if not all(math.isfinite(scale) and scale > 0 for scale in scales):
         raise ModelError(f"resize: scales {tuple(scales)} must be positive numbers")
     if not all(math.isfinite(number) for number in (*roi, cubic_coeff_a)):
@@ -206,7 +155,9 @@ def _(
     if coordinate_transformation == "tf_crop_and_resize" and not roi:
         raise ModelError("resize: tf_crop_and_resize needs a roi")
     if mode != "nearest" and not is_float(x.dtype):
-        raise ModelError(f"resize: {mode} interpolation takes floating-point tensors, not {x.dtype}")
+        raise ModelError(
+            f"resize: {mode} interpolation takes floating-point tensors, not {x.dtype}"
+        )
     if mode == "nearest" and antialias:
         raise ModelError("resize: antialias needs linear or cubic interpolation")
     for axis, (extent, size) in enumerate(zip(x.shape, sizes, strict=True)):
@@ -261,14 +212,14 @@ def _axis_calls(
     exact = workspace(f"exact {axis}", "float64", (count * taps,))
     dtype = source.dtype if mode != "nearest" else "float64"
     weights = workspace(f"weights {axis}", dtype, (count * taps,))
-    coordinates = attributes["coordinate_transformation"]
+    transformation = attributes["coordinate_transformation"]
     table = Call(
         locate_taps,
         (exact, places, weights, outside),
         items=count,
         scalars=(
             MODES.index(mode),
-            COORDINATES.index(coordinates),
+            COORDINATES.index(transformation),
             NEAREST_MODES.index(attributes["nearest_mode"]),
             *(extent, count, taps),
             *(scale, float(start), float(end), float(attributes["cubic_coeff_a"])),
@@ -283,7 +234,11 @@ def _axis_calls(
     rows = rows_per_item(count if flat else inner)
     seen, into = View(source.source, source.dtype, before), View(target.source, target.dtype, after)
     nearest = mode == "nearest"
-    body = (pick_elements if flat else pick_rows) if nearest else (blend_elements if flat else blend_rows)
+    body = (
+        (pick_elements if flat else pick_rows)
+        if nearest
+        else (blend_elements if flat else blend_rows)
+    )
     main = Call(
         body,
         (seen, places, into) if nearest else (seen, places, weights, into),
@@ -292,7 +247,7 @@ def _axis_calls(
         chunk=rows * (count if flat else inner),
         reassociate=not nearest,
     )
-    if coordinates != "tf_crop_and_resize":
+    if transformation != "tf_crop_and_resize":
         return [table, main]
     value = float(attributes["extrapolation_value"])
     fill = Call(
@@ -361,7 +316,9 @@ def resolve_sizes(
     rank = len(shape)
     chosen = [axis % rank if -rank <= axis < rank else rank for axis in axes] or [*range(rank)]
     if len(sizes) != len(chosen) or rank in chosen or len(set(chosen)) != len(chosen):
-        raise ModelError(f"resize: sizes {tuple(sizes)} for the axes {tuple(axes)} of {tuple(shape)}")
+        raise ModelError(
+            f"resize: sizes {tuple(sizes)} for the axes {tuple(axes)} of {tuple(shape)}"
+        )
     result = list(shape)
     for axis, size in zip(chosen, sizes, strict=True):
         result[axis] = size
@@ -370,16 +327,18 @@ def resolve_sizes(
     if policy not in ("not_larger", "not_smaller"):
         raise ModelError(f"resize: keep_aspect_ratio_policy {policy!r} is not known")
     ratios = []
+    known: dict[int, int] = {}
     for axis in chosen:
         extent, size = shape[axis], result[axis]
         if isinstance(extent, Dim) or isinstance(size, Dim):
             raise UnsupportedError(f"resize: {policy} with symbolic extents {tuple(shape)}")
+        known[axis] = extent
         ratios.append(size / extent if extent else 1.0)
     scale = min(ratios) if policy == "not_larger" else max(ratios)
     scales = [1.0] * rank
-    for axis in chosen:
+    for axis, extent in known.items():
         scales[axis] = scale
-        result[axis] = math.floor(scale * shape[axis] + 0.5)  # type: ignore[operator]
+        result[axis] = math.floor(scale * extent + 0.5)
     return tuple(result), tuple(scales)
 
 
@@ -391,7 +350,9 @@ resize.samples = [
         for coordinates in COORDINATES[:6]
     ),
     *(
-        sample(_IMAGE, sizes=(1, 2, 7, 9), nearest_mode=rule, coordinate_transformation="asymmetric")
+        sample(
+            _IMAGE, sizes=(1, 2, 7, 9), nearest_mode=rule, coordinate_transformation="asymmetric"
+        )
         for rule in NEAREST_MODES
     ),
     sample(_IMAGE, sizes=(1, 2, 8, 10), scales=(1.0, 1.0, 2.0, 2.0)),

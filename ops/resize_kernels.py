@@ -1,5 +1,8 @@
 """Loop bodies of resizing along one axis: a table of taps, then weighted sums of elements."""
 
+# Types are left out of kernel bodies on purpose: Numba infers them.
+# mypy: allow-untyped-defs, allow-untyped-calls
+
 from __future__ import annotations
 
 import math
@@ -8,8 +11,7 @@ import math
 _FAR = 1e9
 
 
-# type annotations are left out of kernel bodies on purpose: Numba infers them
-def source_coordinate(kind, y, count, extent, scale, width, start, end):  # type: ignore[no-untyped-def]
+def source_coordinate(kind, y, count, extent, scale, width, start, end):
     """Where output element ``y`` lies; ``kind`` is the number in ``resize.COORDINATES``."""
     last = extent - 1
     if kind == 3:
@@ -30,7 +32,7 @@ def source_coordinate(kind, y, count, extent, scale, width, start, end):  # type
     return half_pixel
 
 
-def locate_taps(  # type: ignore[no-untyped-def]
+def locate_taps(
     item, exact, places, weights, outside, mode, kind, rule, extent, count, taps, given_scale,
     start, end, a, exclude, antialias,
 ):  # fmt: skip
@@ -46,7 +48,8 @@ def locate_taps(  # type: ignore[no-untyped-def]
     place = source_coordinate(kind, y, outputs, size, scale, width, start, end)
     outside[item] = 1 if place < 0.0 or place > size - 1.0 else 0
     place = min(max(place, -_FAR), _FAR)
-    base = int(math.ceil(place)) - 1  # left of the place, also of a whole one
+    # compiled, math.ceil gives a float; base is left of the place, also of a whole one
+    base = int(math.ceil(place)) - 1  # noqa: RUF046
     ratio = place - kind_of_float(base)
     first = item * taps
     if mode == 0:
@@ -93,7 +96,7 @@ def locate_taps(  # type: ignore[no-untyped-def]
     return 0
 
 
-def pick_rows(item, x, places, out, rows):  # type: ignore[no-untyped-def]
+def pick_rows(item, x, places, out, rows):
     """Nearest elements for [outer, count, inner]: whole rows of ``inner`` elements."""
     count = out.shape[1]
     for row in range(item * rows, min((item + 1) * rows, out.shape[0] * count)):
@@ -104,14 +107,14 @@ def pick_rows(item, x, places, out, rows):  # type: ignore[no-untyped-def]
             out[i, j, k] = x[i, place, k]
 
 
-def pick_elements(item, x, places, out, rows):  # type: ignore[no-untyped-def]
+def pick_elements(item, x, places, out, rows):
     """Nearest elements along the last axis of [outer, count]."""
     for i in range(item * rows, min((item + 1) * rows, out.shape[0])):
         for j in range(out.shape[1]):
             out[i, j] = x[i, places[j]]
 
 
-def blend_rows(item, x, places, weights, out, rows, taps):  # type: ignore[no-untyped-def]
+def blend_rows(item, x, places, weights, out, rows, taps):
     """Weighted sums for [outer, count, inner]: whole rows of ``inner`` elements."""
     count = out.shape[1]
     for row in range(item * rows, min((item + 1) * rows, out.shape[0] * count)):
@@ -130,7 +133,7 @@ def blend_rows(item, x, places, weights, out, rows, taps):  # type: ignore[no-un
                     out[i, j, k] += w0 * x[i, p0, k] + w1 * x[i, p1, k]
 
 
-def blend_elements(item, x, places, weights, out, rows, taps):  # type: ignore[no-untyped-def]
+def blend_elements(item, x, places, weights, out, rows, taps):
     """Weighted sums along the last axis of [outer, count]."""
     for i in range(item * rows, min((item + 1) * rows, out.shape[0])):
         for j in range(out.shape[1]):
@@ -140,7 +143,7 @@ def blend_elements(item, x, places, weights, out, rows, taps):  # type: ignore[n
             out[i, j] = total
 
 
-def fill_outside(item, outside, out, value):  # type: ignore[no-untyped-def]
+def fill_outside(item, outside, out, value):
     """Puts ``value`` where an output element of [outer, count, inner] lies outside the input."""
     i = item // out.shape[1]
     j = item % out.shape[1]

@@ -88,7 +88,9 @@ def spatial_extents(what: str, x: TensorType) -> tuple[Extent, ...]:
     if x.rank < 3:
         raise ModelError(f"{what}: {x} has no spatial dimensions after batch and channels")
     if x.rank > 2 + MAXIMUM_SPATIAL_RANK:
-        raise UnsupportedError(f"{what}: {x} has more than {MAXIMUM_SPATIAL_RANK} spatial dimensions")
+        raise UnsupportedError(
+            f"{what}: {x} has more than {MAXIMUM_SPATIAL_RANK} spatial dimensions"
+        )
     return x.shape[2:]
 
 
