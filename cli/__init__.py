@@ -1,23 +1,20 @@
 """The command line, one module a verb.
 
 ``main`` is what the ``opweave`` command calls: it reads ``sys.argv``, and it leaves through
-``SystemExit`` whose status says whether the verb did its work.
+``SystemExit`` whose status says whether the verb did its work (see ``exits.py``).
 """
 
 if __name__ == "cli":
     raise ImportError("import opweave.cli, not cli: the repository root is on sys.path")
 
-import click
+import sys
 
-from .. import __version__
+from .command import command
+from .exits import run_command
 
-
-@click.group()
-@click.version_option(__version__, prog_name="opweave")
-def command() -> None:
-    """Compile trained neural networks for inference."""
+__all__ = ["command", "main"]
 
 
 def main() -> None:
     """Run the command line with ``sys.argv``."""
-    command(prog_name="opweave")
+    sys.exit(run_command(command, sys.argv[1:]))

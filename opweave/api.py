@@ -6,7 +6,7 @@ import difflib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from .compiler.driver import compile_graph, fixed_symbols
 from .compiler.session import Session
@@ -19,7 +19,16 @@ from .ir import Graph, ModelError, TensorType, UnsupportedError
 if TYPE_CHECKING:
     from .networks.cell import Cell
 
-    Source = bytes | str | os.PathLike[str] | IO[bytes] | Model | Graph | Cell
+
+@runtime_checkable
+class _Message(Protocol):
+    """A protobuf message, such as an ``onnx.ModelProto``."""
+
+    def SerializeToString(self) -> bytes: ...
+
+
+File: TypeAlias = bytes | str | os.PathLike[str] | IO[bytes] | _Message
+Source: TypeAlias = "File | Model | Graph | Cell"
 
 # What a model from a built-in network has in place of a file's format.
 NETWORK = "network"
@@ -30,7 +39,7 @@ class ModelNotFoundError(ModelError, FileNotFoundError):
 
 
 def load(
-    source: bytes | str | os.PathLike[str] | IO[bytes] | Any,
+    source: File,
     *,
     format: str | None = None,
     limits: Limits = DEFAULT_LIMITS,
@@ -44,8 +53,8 @@ def load(
     UnsupportedError whose ``items`` are all that opweave does not have, LimitError for what
     is beyond ``limits``.
     """
-    if hasattr(source, "SerializeToString"):
-        return adapter.load(source, format=format or "ONNX", limits=limits, **options)
+    if isinstance(source, _Message):
+        return adapter.formats()[format or "ONNX"].read(source, limits=limits, **options)
     try:
         return adapter.load(source, format=format, limits=limits, **options)
     except FileNotFoundError as error:
@@ -55,7 +64,7 @@ def load(
 
 
 def compile(
-    model: Source | Any,
+    model: Source,
     target: str | Target = "cpu",
     *,
     shapes: Mapping[str, Sequence[int]] | None = None,
@@ -78,7 +87,7 @@ def compile(
 
 
 def export(
-    model: Source | Any,
+    model: Source,
     *input_types: TensorType | Any,
     file_name: str | os.PathLike[str],
     file_format: str = "ONNX",
@@ -107,7 +116,7 @@ def export(
     return path
 
 
-def model_of(source: Source | Any, input_types: Sequence[TensorType | Any] = ()) -> Model:
+def model_of(source: Source, input_types: Sequence[TensorType | Any] = ()) -> Model:
     """The model that ``source``, anything :func:`compile` takes, stands for.
 
     A string is a path if there is such a file, else the name of a built-in network.
@@ -121,7 +130,7 @@ def model_of(source: Source | Any, input_types: Sequence[TensorType | Any] = ())
         return _fixed(source, types)
     if isinstance(source, (bytes, bytearray, memoryview, str, os.PathLike)):
         return _fixed(load(source), types)
-    if hasattr(source, "read") or hasattr(source, "SerializeToString"):
+    if hasattr(source, "read") or isinstance(source, _Message):
         return _fixed(load(source), types)
     from .networks.cell import Cell, trace
 

@@ -1,0 +1,76 @@
+"""``opweave run``: one inference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .options import (
+    Verb,
+    common_options,
+    input_options,
+    model_argument,
+    shape_options,
+    target_options,
+)
+from .output import Output
+
+
+@click.command(cls=Verb, name="run")
+@model_argument
+@input_options
+@click.option(
+    "-o",
+    "--save-outputs",
+    metavar="FILE.npz",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Save all outputs by name (a single one also as .npy).",
+)
+@shape_options
+@target_options
+@common_options
+def verb(
+    model: str,
+    inputs_file: str | None,
+    input_files: tuple[str, ...],
+    seed: int,
+    ranges: tuple[str, ...],
+    save_outputs: Path | None,
+    shapes: tuple[str, ...],
+    dims: tuple[str, ...],
+    target: str,
+    threads: int | None,
+    json_file: str | None,
+    quiet: bool,
+    no_progress: bool,
+) -> None:
+    """Run MODEL once and show or save its outputs.
+
+    Inputs that no file gives are random, from --seed and --range.
+    """
+    from . import data
+    from .running import compiled
+    from .subject import subject_of
+
+    output = Output(json_file, quiet, no_progress)
+    if save_outputs is not None and not save_outputs.parent.is_dir():
+        raise FileNotFoundError(2, "there is no such folder", str(save_outputs.parent))
+    subject = subject_of(model, output, shapes, dims)
+    feed = data.inputs_for(subject.input_types, inputs_file, input_files, seed, ranges)
+    session, _ = compiled(subject, target, threads, output)
+    outputs = dict(zip(subject.output_types, session.run(None, feed), strict=True))
+    if save_outputs is not None:
+        data.save_outputs(save_outputs, outputs)
+    inputs_facts = {name: data.summary(array) for name, array in feed.items()}
+    outputs_facts = {name: data.summary(array) for name, array in outputs.items()}
+    result: dict[str, Any] = {"model": model, "target": session.target, "seed": seed}
+    result |= {"inputs": inputs_facts, "outputs": outputs_facts}
+    result["saved"] = str(save_outputs) if save_outputs is not None else None
+    rows = [["in", *data.summary_row(name, facts)] for name, facts in inputs_facts.items()]
+    rows += [["out", *data.summary_row(name, facts)] for name, facts in outputs_facts.items()]
+    output.table(rows, ("", *data.SUMMARY_HEAD), right=(4, 5, 6))
+    if save_outputs is not None:
+        output.text(f"outputs saved to {save_outputs}")
+    output.json("run/1", result)
