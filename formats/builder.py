@@ -14,6 +14,8 @@ from ..ir import (
     Extent,
     Graph,
     LazyArray,
+    LimitError,
+    ModelError,
     Node,
     Op,
     TensorType,
@@ -134,7 +136,23 @@ class Builder:
 
     def integers(self, value: Value, what: str) -> tuple[int, ...]:
         """The elements of an integer tensor that must be known now."""
-        return tuple(int(item) for item in self.known(value, what).reshape(-1))
+        found = self.known(value, what)
+        if found.dtype.kind not in "iu":
+            raise ModelError(f"{what}: {self.type(value)} does not hold integers")
+        return tuple(int(item) for item in found.reshape(-1))
+
+    def integer(self, value: Value, what: str) -> int:
+        """The one element of an integer tensor that must be known now."""
+        found = self.integers(value, what)
+        if len(found) != 1:
+            raise ModelError(f"{what} has {len(found)} elements; one is wanted")
+        return found[0]
+
+    def extent(self, value: Value, what: str) -> Extent:
+        """The one element of an integer tensor as an extent, see :meth:`extents`."""
+        if self.type(value).size != 1:
+            raise ModelError(f"{what} is {self.type(value)}; one element is wanted")
+        return self.extents(value, what)[0]
 
     def number(self, value: Value, what: str) -> Any:
         """The one element of a tensor that must be known now, as a Python number."""
@@ -204,4 +222,7 @@ class Builder:
         """A 1-d int64 tensor of extents."""
         if any(isinstance(value, Dim) for value in values):
             return self.add(ops.extents, values=tuple(values))
-        return self.constant(np.array([int(v) for v in values], np.int64))  # type: ignore[arg-type]
+        numbers = [int(value) for value in values if isinstance(value, int)]
+        if any(not -(2**63) <= number < 2**63 for number in numbers):
+            raise LimitError(f"the extents {tuple(values)} do not fit into 64 bits")
+        return self.constant(np.array(numbers, np.int64))

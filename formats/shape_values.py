@@ -90,10 +90,12 @@ class ShapeValues:
         Known numbers may be negative. Elements that depend on run-time values are measured;
         a run in which one is negative ends with an error.
         """
-        found = self.contents(value)
         type_ = self.graph.type(value)
+        if not is_integer(type_.dtype):
+            raise ModelError(f"{what}: {type_} does not hold integers")
+        found = self.contents(value)
         if found is None:
-            if not is_integer(type_.dtype) or not isinstance(type_.size, int):
+            if not isinstance(type_.size, int):
                 raise UnsupportedError(f"{what} cannot be found: {type_} is computed by the run")
             if type_.size > MAXIMUM_MEASURED:
                 raise UnsupportedError(f"{what} has {type_.size} elements that only a run tells")
@@ -185,7 +187,7 @@ class ShapeValues:
         type_ = self.graph.type(value)
         if not is_integer(type_.dtype) or not type_.is_static or not isinstance(type_.size, int):
             return None
-        if type_.size > MAXIMUM_MEASURED:
+        if type_.size > MAXIMUM_MEASURED or max(type_.static_shape, default=0) > MAXIMUM_MEASURED:
             return None
         items = np.empty(type_.size, object)
         for position in range(type_.size):

@@ -7,7 +7,6 @@ raises LimitError or FormatError before the parser sees the file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -16,14 +15,30 @@ from .limits import Limits
 
 _VARINT, _FIXED64, _BYTES, _GROUP, _END_GROUP, _FIXED32 = range(6)
 
-# Field number -> what a length-delimited field holds: a message's fields, or None (no message).
-Fields = Mapping[int, Any]
+# Text fields that name things; others hold documentation and may be long.
+_NAMING = {"name", "op_type", "domain", "overload", "input", "output", "dim_param", "key"}
+_TYPE_STRING = 9
 
 
 @cache
 def fields_of(descriptor: Any) -> dict[int, Any]:
-    """Field numbers of the message-typed fields of a descriptor, with their descriptors."""
-    return {field.number: field.message_type for field in descriptor.fields if field.message_type}
+    """Field number -> descriptor of a message-typed field, or True (a name), False (text)."""
+    found: dict[int, Any] = {}
+    for field in descriptor.fields:
+        if field.message_type:
+            found[field.number] = field.message_type
+        elif field.type == _TYPE_STRING:
+            found[field.number] = field.name in _NAMING
+    return found
+
+
+def _check_text(data: bytes | memoryview, is_name: bool, position: int, limits: Limits) -> None:
+    if is_name and len(data) > limits.name_bytes:
+        raise LimitError(f"a name in the file has {len(data)} bytes")
+    try:
+        str(data, "utf-8")
+    except UnicodeDecodeError:
+        raise FormatError(f"a text at byte {position} of the file is not UTF-8") from None
 
 
 def _varint(data: bytes | memoryview, position: int, end: int) -> tuple[int, int]:
@@ -73,6 +88,10 @@ def scan(data: bytes | memoryview, descriptor: Any, limits: Limits) -> None:
                     )
                 inner = fields.get(number)
                 if inner is None:
+                    position = stop
+                    continue
+                if inner is True or inner is False:
+                    _check_text(data[position:stop], inner, position, limits)
                     position = stop
                     continue
                 messages += 1

@@ -92,6 +92,8 @@ def _type_proto(type_: TensorType | None) -> bytes:
         proto.tensor_type.shape.SetInParent()
         for extent in type_.shape:
             if isinstance(extent, int):
+                if extent >= 2**63:
+                    raise LimitError(f"{type_} has an extent beyond 64 bits")
                 proto.tensor_type.shape.dim.add(dim_value=extent)
             else:
                 proto.tensor_type.shape.dim.add(dim_param=str(extent))

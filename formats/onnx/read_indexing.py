@@ -82,11 +82,14 @@ def _scatter_nd(
 def _one_hot(g: Context, indices: Value, depth: Value, values: Value, *, axis: int = -1) -> Value:
     if g.type(depth).size != 1:
         raise ModelError(f"OneHot's depth is {g.type(depth)}, not one number")
-    if g.numbers(depth) is not None:
-        count: Any = int(g.number(depth, "OneHot's depth"))
+    held = g.numbers(depth)
+    if held is not None:
+        if not np.isfinite(held.astype(np.float64)).all():
+            raise ModelError("OneHot's depth is not a number")
+        count: Any = int(held.reshape(-1)[0])
     else:
         whole = g.reshape(g.cast(depth, "int64"), (1,))
-        (count,) = g.extents(whole, "OneHot's depth")
+        count = g.extent(whole, "OneHot's depth")
     if g.dtype(indices) not in ("int32", "int64"):
         indices = g.cast(indices, "int64")
     return g.add(ops.one_hot, indices, values, depth=count, axis=axis)
@@ -133,7 +136,7 @@ def _top_k_1(g: Context, x: Value, *, k: int, axis: int = -1) -> Any:
 
 @reads("TopK", since=10)
 def _top_k_10(g: Context, x: Value, k: Value, *, axis: int = -1) -> Any:
-    (count,) = g.extents(k, "TopK's k")
+    count = g.extent(k, "TopK's k")
     return g.add_node(ops.top_k, (x,), _top_k_attributes(g, x, count, axis, 1, 1)).outputs
 
 
@@ -141,7 +144,7 @@ def _top_k_10(g: Context, x: Value, k: Value, *, axis: int = -1) -> Any:
 def _top_k(
     g: Context, x: Value, k: Value, *, axis: int = -1, largest: int = 1, sorted: int = 1
 ) -> Any:
-    (count,) = g.extents(k, "TopK's k")
+    count = g.extent(k, "TopK's k")
     attributes = _top_k_attributes(g, x, count, axis, largest, sorted)
     return g.add_node(ops.top_k, (x,), attributes).outputs
 
@@ -168,6 +171,8 @@ def _tensor_scatter(
     mode: str = "linear",
 ) -> Value:
     axis = g.axis(past, axis)
+    if g.rank(update) != g.rank(past):
+        raise ModelError(f"TensorScatter of {g.type(update)} into {g.type(past)}")
     if axis == 0:
         raise ModelError("TensorScatter cannot write along the batch axis")
     shape, span = g.shape(past), g.shape(update)[axis]

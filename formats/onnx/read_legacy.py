@@ -108,9 +108,9 @@ def _dropout_6(g: Context, x: Value, *, is_test: int = 0, ratio: float = 0.5) ->
 
 @reads("Tile", since=1)
 def _tile_1(g: Context, x: Value, tiles: Value, axis: Value) -> Value:
-    place = g.axis(x, int(g.number(axis, "Tile's axis")))
+    place = g.axis(x, g.integer(axis, "Tile's axis"))
     repeats: list[Any] = [1] * g.rank(x)
-    (repeats[place],) = g.extents(g.reshape(tiles, (1,)), "Tile's tiles")
+    repeats[place] = g.extent(tiles, "Tile's tiles")
     return g.add(ops.tile, x, repeats=tuple(repeats))
 
 

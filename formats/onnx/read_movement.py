@@ -8,6 +8,7 @@ import numpy as np
 
 from ...ir import Array, Dim, Extent, ModelError, Value, broadcast
 from ...ir import dim as dims
+from ...ir.data_type import is_integer
 from ..shape_values import needs_run
 from .context import Context, ops
 from .element_types import element_type
@@ -43,13 +44,15 @@ def _reshape(g: Context, x: Value, shape: Value, *, allowzero: int = 0) -> Value
 
 def reshape(g: Context, x: Value, shape: Value, allow_zero: bool) -> Value:
     """ONNX Reshape: 0 copies an extent, -1 is what is left over."""
+    rank = g.type(shape).size
+    if not is_integer(g.dtype(shape)) or g.rank(shape) != 1:
+        raise ModelError(f"Reshape to {g.type(shape)}")
+    if not isinstance(rank, int):
+        g.unsupported("the number of dimensions of the result is computed by the run")
+    if rank > 64:
+        raise ModelError(f"Reshape to {rank} dimensions; 64 is the most")
     wanted = g.contents(shape)
-    if wanted is None:
-        if g.type(shape).is_static:
-            wanted = np.array([None] * g.type(shape).static_shape[0], object)
-        else:
-            g.unsupported("the number of dimensions of the result is computed by the run")
-    items = wanted.reshape(-1).tolist()
+    items = [None] * rank if wanted is None else wanted.reshape(-1).tolist()
     if any(item is None or needs_run(item) for item in items):
         resolved = g.add(
             ops.resolve_reshape,
@@ -200,7 +203,7 @@ def _reverse_sequence(
 
 @reads("Trilu", since=14)
 def _trilu(g: Context, x: Value, k: Value | None = None, *, upper: int = 1) -> Value:
-    diagonal = 0 if k is None else int(g.number(k, "Trilu's k"))
+    diagonal = 0 if k is None else g.integer(k, "Trilu's k")
     return g.add(ops.trilu, x, diagonal=diagonal, upper=bool(upper))
 
 

@@ -90,11 +90,11 @@ def _arg_min(
 
 @reads("CumSum", since=(11, 14))
 def _cum_sum(g: Context, x: Value, axis: Value, *, exclusive: int = 0, reverse: int = 0) -> Value:
-    place = g.axis(x, int(g.number(axis, "CumSum's axis")))
+    place = g.axis(x, g.integer(axis, "CumSum's axis"))
     return g.add(ops.cum_sum, x, axis=place, exclusive=bool(exclusive), reverse=bool(reverse))
 
 
 @reads("CumProd", since=26)
 def _cum_prod(g: Context, x: Value, axis: Value, *, exclusive: int = 0, reverse: int = 0) -> Value:
-    place = g.axis(x, int(g.number(axis, "CumProd's axis")))
+    place = g.axis(x, g.integer(axis, "CumProd's axis"))
     return g.add(ops.cum_prod, x, axis=place, exclusive=bool(exclusive), reverse=bool(reverse))

@@ -8,6 +8,7 @@ import numpy as np
 
 from ...ir import Extent, ModelError, Value
 from ...ir import dim as dims
+from ...ir.data_type import is_integer
 from ..shape_values import needs_run
 from .context import Context, ops
 from .registry import reads
@@ -39,6 +40,8 @@ def _slice(
     count = g.type(starts).size
     if not isinstance(count, int) or g.type(ends).size != count:
         g.unsupported(f"starts {g.type(starts)} and ends {g.type(ends)}")
+    if not (is_integer(g.dtype(starts)) and is_integer(g.dtype(ends))):
+        raise ModelError(f"Slice from {g.type(starts)} to {g.type(ends)}")
     chosen = tuple(range(count)) if axes is None else g.integers(axes, "Slice's axes")
     if len(chosen) != count or (steps is not None and g.type(steps).size != count):
         raise ModelError(f"Slice: {count} starts, {len(chosen)} axes, steps {steps}")

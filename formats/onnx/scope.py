@@ -217,7 +217,9 @@ class Scope:
                 attribute.name = name
             if name in found:
                 raise ModelError(f"{where}: attribute {name!r} is given twice")
-            if schema is not None and name in schema.attributes:
+            if schema is not None:
+                if name not in schema.attributes:
+                    raise UnsupportedError(f"attribute {name!r} is not known")
                 check_type(attribute, functions.attribute_kind(schema, name), where)
             found[name] = attribute
         return found
@@ -239,6 +241,8 @@ class Scope:
         for position, needed in enumerate(entry.required):
             if needed and inputs[position] is None:
                 raise ModelError(f"{where}: input {position} is missing")
+        if None in inputs[len(entry.required) :]:
+            raise ModelError(f"{where}: an input in the list of inputs is missing")
         unknown = [name for name in attributes if name not in entry.attributes]
         if unknown:
             raise UnsupportedError(f"attribute {', '.join(map(repr, unknown))} is not supported")
