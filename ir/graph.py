@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -13,86 +13,41 @@ import numpy as np
 from . import dim
 from .dim import Dim, Extent
 from .errors import LimitError, ModelError
+from .node import (
+    INPUT,
+    PARAMETER,
+    Body,
+    Equality,
+    LazyArray,
+    Node,
+    Value,
+    mentioned_symbols,
+    read_array,
+    substituted,
+)
 from .op import Array, Op
 from .tensor_type import TensorType, recorded_equalities
 
+__all__ = [
+    "INPUT",
+    "PARAMETER",
+    "Equality",
+    "Graph",
+    "LazyArray",
+    "Node",
+    "Value",
+    "mentioned_symbols",
+    "read_array",
+    "substituted",
+]
+
 # A malicious or runaway graph must end in an error, not in exhausted memory.
 MAXIMUM_NODES = 2_000_000
+# Every node has a level above those of the nodes it depends on, mostly with much room between.
+_LEVEL_STEP = 2**40
 
 
-def _no_meaning() -> None:
-    """Inputs and parameters are given from outside; they compute nothing."""
-
-
-INPUT = Op("input", _no_meaning)
-PARAMETER = Op("parameter", _no_meaning)
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """One output of one node."""
-
-    node: str
-    index: int = 0
-
-    def __str__(self) -> str:
-        return self.node if self.index == 0 else f"{self.node}:{self.index}"
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """One application of an operator. ``origin`` is for messages only."""
-
-    name: str
-    op: Op
-    inputs: tuple[Value | None, ...]
-    attrs: Mapping[str, Any]
-    types: tuple[TensorType, ...]
-    origin: str = field(default="", compare=False)
-
-    @property
-    def outputs(self) -> tuple[Value, ...]:
-        """The values this node computes."""
-        return tuple(Value(self.name, index) for index in range(len(self.types)))
-
-    @property
-    def operands(self) -> tuple[Value, ...]:
-        """The inputs that are there."""
-        return tuple(value for value in self.inputs if value is not None)
-
-    def __str__(self) -> str:
-        where = f" (from {self.origin})" if self.origin and self.origin != self.name else ""
-        return f"{self.op.name} {self.name!r}{where}"
-
-
-@dataclass(frozen=True, slots=True)
-class LazyArray:
-    """An array that is read when it is needed, as parameters of a file are."""
-
-    type: TensorType
-    load: Callable[[], Array]
-
-
-def read_array(held: Array | LazyArray) -> Array:
-    """The array itself; a lazy one is read now and must be what it was declared to be."""
-    if not isinstance(held, LazyArray):
-        return held
-    array = np.asarray(held.load())
-    if TensorType.of(array) != held.type:
-        raise ModelError(f"a parameter is {TensorType.of(array)}, not {held.type} as declared")
-    return array
-
-
-@dataclass(frozen=True, slots=True)
-class Equality:
-    """Two symbolic extents that node ``node`` needs to be equal; checked when values are known."""
-
-    left: Extent
-    right: Extent
-    node: str
-
-
-class Graph:
+class Graph(Body):
     """A directed acyclic graph of operators.
 
     ``inputs`` and ``outputs`` are Values in order, ``output_names`` what the outputs are
@@ -192,11 +147,7 @@ class Graph:
 
     def users(self, value: Value) -> list[Node]:
         """Nodes that have ``value`` among their inputs, in the order they were added."""
-        names = sorted(
-            self._nx.successors(value.node), key=lambda name: int(self._nx.nodes[name]["order"])
-        )
-        found = [self.node(name) for name in names]
-        return [node for node in found if value in node.inputs]
+        return [node for node in self._after(value.node) if value in node.inputs]
 
     def use_count(self, value: Value) -> int:
         """How often ``value`` is read: operands, graph outputs and measured symbols."""
@@ -290,27 +241,88 @@ class Graph:
     # --- changing ------------------------------------------------------------------------
 
     def replace(self, old: Value, new: Value) -> None:
-        """Make every reader of ``old`` read ``new``, which must have the same type."""
+        """Make every reader of ``old`` read ``new``, which must have the same type.
+
+        Readers that ``new`` itself depends on stay as they are, so that a value can be replaced
+        by something computed from it.
+        """
         if old == new:
             return
         if self.type(old) != self.type(new):
             raise ModelError(
                 f"{old} is {self.type(old)}; {new}, which is to replace it, is {self.type(new)}"
             )
-        if nx.has_path(self._nx, old.node, new.node) and old.node != new.node:
-            self._replace_inputs(old, new, skip=nx.ancestors(self._nx, new.node) | {new.node})
-        else:
-            self._replace_inputs(old, new, skip=set())
+        before = self._between(old.node, new.node)
+        readers = [user for user in self.users(old) if user.name not in before]
+        measured = {name for name, (source, _) in self._symbols.items() if source == old}
+        if measured:
+            named = [n for n in self._after(old.node) if measured & mentioned_symbols(n)]
+            if any(node.name in before for node in named):
+                measured = set()
+            else:
+                readers = list({n.name: n for n in (*readers, *named)}.values())
+        for name in measured:
+            self._symbols[name] = (new, self._symbols[name][1])
+        fits = self._put_below(new.node, [user.name for user in readers])
+        for user in readers:
+            inputs = tuple(new if value == old else value for value in user.inputs)
+            self._update(replace(user, inputs=inputs))
+        if not fits:
+            self._set_levels()
         self._outputs = [new if value == old else value for value in self._outputs]
-        for name, (source, position) in list(self._symbols.items()):
-            if source == old:
-                self._symbols[name] = (new, position)
 
-    def _replace_inputs(self, old: Value, new: Value, skip: set[str]) -> None:
-        for user in self.users(old):
-            if user.name not in skip:
-                inputs = tuple(new if value == old else value for value in user.inputs)
-                self._update(replace(user, inputs=inputs))
+    def _after(self, name: str) -> list[Node]:
+        """Nodes that depend directly on ``name``, in the order they were added."""
+        order = self._nx.nodes
+        return [
+            self.node(user)
+            for user in sorted(self._nx.successors(name), key=lambda user: order[user]["order"])
+        ]
+
+    def _between(self, first: str, last: str) -> set[str]:
+        """``last`` and all it depends on, apart from what is known to come before ``first``."""
+        level = self._level(first)
+        found: set[str] = set()
+        pending = [last] if first != last else []
+        while pending:
+            name = pending.pop()
+            if name not in found and self._level(name) > level:
+                found.add(name)
+                pending.extend(self._nx.predecessors(name))
+        return found
+
+    def _level(self, name: str) -> int:
+        return int(self._nx.nodes[name]["level"])
+
+    def _put_below(self, name: str, users: Sequence[str]) -> bool:
+        """Lower ``name``, and what it depends on, below ``users``; False if there is no room."""
+        limit = min(map(self._level, users), default=None)
+        if limit is None or self._level(name) < limit:
+            return True
+        lowered: dict[str, int] = {}  # name -> longest way inside
+        pending = [name]
+        while pending:
+            here = pending.pop()
+            if here not in lowered and self._level(here) >= limit:
+                lowered[here] = 1
+                pending.extend(self._nx.predecessors(here))
+        floor = limit - _LEVEL_STEP
+        for here in sorted(lowered, key=self._level):
+            for source in self._nx.predecessors(here):
+                if source in lowered:
+                    lowered[here] = max(lowered[here], lowered[source] + 1)
+                else:
+                    floor = max(floor, self._level(source))
+        steps = max(lowered.values()) + 1
+        if limit - floor <= steps:
+            return False
+        for here, depth in lowered.items():
+            self._nx.nodes[here]["level"] = floor + (limit - floor) * depth // steps
+        return True
+
+    def _set_levels(self) -> None:
+        for number, name in enumerate(nx.topological_sort(self._nx)):
+            self._nx.nodes[name]["level"] = number * _LEVEL_STEP
 
     def prune(self) -> int:
         """Remove nodes that no output needs (inputs stay); returns how many went."""
@@ -372,21 +384,24 @@ class Graph:
     def _insert(self, node: Node) -> Value:
         if len(self._nx) >= MAXIMUM_NODES:
             raise LimitError(f"graph {self.name!r} has more than {MAXIMUM_NODES} nodes")
-        self._nx.add_node(node.name, node=node, order=self._count)
+        sources = self._sources(node)
+        level = max((self._level(source) for source in sources), default=0) + _LEVEL_STEP
+        self._nx.add_node(node.name, node=node, order=self._count, level=level)
+        self._nx.add_edges_from((source, node.name) for source in sources)
         self._count += 1
-        self._connect(node)
         return Value(node.name)
 
     def _update(self, node: Node) -> None:
         self._nx.remove_edges_from(list(self._nx.in_edges(node.name)))
         self._nx.nodes[node.name]["node"] = node
-        self._connect(node)
+        self._nx.add_edges_from((source, node.name) for source in self._sources(node))
 
-    def _connect(self, node: Node) -> None:
-        for source in self.dependencies(node):
+    def _sources(self, node: Node) -> set[str]:
+        sources = self.dependencies(node)
+        for source in sources:
             if source not in self._nx:
                 raise ModelError(f"{node} reads {source!r}, which is not in graph {self.name!r}")
-            self._nx.add_edge(source, node.name)
+        return sources
 
     def dependencies(self, node: Node) -> set[str]:
         """Names of the nodes that must run before ``node``: operands and measured symbols."""
@@ -397,23 +412,3 @@ class Graph:
                     needed.add(self._symbols[name][0].node)
             needed.discard(node.name)
         return needed
-
-
-def substituted(value: Any, values: Mapping[str, Extent]) -> Any:
-    """An attribute value with its symbols replaced by name where ``values`` has them."""
-    if isinstance(value, Dim):
-        return dim.substitute(value, values)
-    if isinstance(value, tuple):
-        return tuple(substituted(item, values) for item in value)
-    return value.substitute(values) if isinstance(value, Graph) else value
-
-
-def mentioned_symbols(node: Node) -> frozenset[str]:
-    """Names of the symbols in a node's types and attributes, bodies of control flow included."""
-    extents = (*(type_.shape for type_ in node.types), node.attrs)
-    names = {symbol.name for symbol in dim.symbols_of(extents)}
-    for attribute in node.attrs.values():
-        if isinstance(attribute, Graph):
-            names.update(*(mentioned_symbols(inner) for inner in attribute.nodes()))
-            names -= set(attribute.symbols)
-    return frozenset(names)
