@@ -346,18 +346,24 @@ class Graph(Body):
     def substitute(self, values: Mapping[str, Extent]) -> Graph:
         """A copy in which symbols, in bodies of control flow too, are replaced by name."""
         other = self.copy()
-        for name in other._nx:
-            node = other.node(name)
+        other.fix_symbols(values)
+        return other
+
+    def fix_symbols(self, values: Mapping[str, Extent]) -> None:
+        """Replace symbols by name in this graph; measured ones among them are not measured."""
+        if not values:
+            return
+        for name in values:
+            self._symbols.pop(name, None)
+        for name in list(self._nx):
+            node = self.node(name)
             attrs = {key: substituted(value, values) for key, value in node.attrs.items()}
             types = tuple(type_.substitute(values) for type_ in node.types)
-            other._nx.nodes[name]["node"] = replace(
-                node, attrs=MappingProxyType(attrs), types=types
-            )
-        other._equalities = [
+            self._update(replace(node, attrs=MappingProxyType(attrs), types=types))
+        self._equalities = [
             Equality(dim.substitute(e.left, values), dim.substitute(e.right, values), e.node)
             for e in self._equalities
         ]
-        return other
 
     def copy(self) -> Graph:
         """An independent graph with the same frozen nodes and arrays."""

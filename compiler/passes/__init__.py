@@ -1,5 +1,6 @@
 """Graph passes, one module a pass, and the orders in which targets run them."""
 
+from .broadcast import ABSORB_EXPANSIONS
 from .common_subexpressions import COMMON_SUBEXPRESSIONS
 from .fold_batch_norm import FOLD_BATCH_NORM
 from .fold_constants import FOLD_CONSTANTS
@@ -9,6 +10,7 @@ from .simplify import SIMPLIFY
 
 # Folding makes operands constant, which lets more be simplified, which leaves more to fold.
 CANONICALISE = (
+    ABSORB_EXPANSIONS,
     FOLD_CONSTANTS,
     SIMPLIFY,
     COMMON_SUBEXPRESSIONS,

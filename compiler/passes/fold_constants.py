@@ -7,15 +7,18 @@ import time
 
 import numpy as np
 
-from ...ir import Array, Error, Graph, Node, TensorType
+from ...ir import Array, Error, Graph, LazyArray, Node, TensorType
 from ...ir.data_type import item_size
 from ...ir.evaluate import by_reference
-from ...ir.graph import mentioned_symbols
+from ...ir.graph import mentioned_symbols, read_array
+from ...ops.movement import expand
 from .bodies import everywhere
 
 # A result may be this large in bytes, and unless it is small, no larger than this many times
 # its operands: an expanded scalar stays an instruction.
 MAXIMUM_BYTES = 256 * 2**20
+# All expansions together that become parameters.
+MAXIMUM_REPEATED_BYTES = 2 * 2**30
 SMALL_BYTES = 64 * 2**10
 MAXIMUM_GROWTH = 2
 # One pass computes for this long at the most; references are not made for speed.
@@ -27,7 +30,13 @@ def fold_constants(graph: Graph) -> int:
     """Replace nodes of known value by parameters, within budgets of bytes and time."""
     end = time.monotonic() + MAXIMUM_SECONDS
     changes = 0
+    repeated = 0
     for node in graph.operators():
+        if node.op is expand and repeated < MAXIMUM_REPEATED_BYTES:
+            changed, nbytes = _repeat_later(graph, node)
+            repeated += nbytes
+            changes += changed
+            continue
         if not _is_foldable(graph, node):
             continue
         if time.monotonic() > end:
@@ -43,7 +52,34 @@ def fold_constants(graph: Graph) -> int:
         changes += 1
     if changes:
         graph.prune()
+        # A symbol that is measured on a parameter is a number, and makes more shapes known.
+        known = {
+            name: int(graph.array(source).reshape(-1)[position])
+            for name, (source, position) in graph.symbols.items()
+            if graph.is_param(source)
+        }
+        if known:
+            graph.fix_symbols(known)
+            changes += fold_constants(graph)
     return changes
+
+
+def _repeat_later(graph: Graph, node: Node) -> tuple[int, int]:
+    """Fold an expansion of a parameter into one that is made when the program is loaded."""
+    (value,) = node.operands
+    if not graph.is_param(value) or not node.types[0].is_static:
+        return 0, 0
+    nbytes = static_bytes(node.types[0])
+    if nbytes > MAXIMUM_BYTES:
+        return 0, 0
+    source, shape = graph.params[value.node], node.types[0].static_shape
+
+    def repeat() -> Array:
+        return np.ascontiguousarray(np.broadcast_to(read_array(source), shape))
+
+    folded = graph.param(LazyArray(node.types[0], repeat), f"{node.name}.folded")
+    graph.replace(node.outputs[0], folded)
+    return 1, nbytes
 
 
 def _owned(array: Array) -> Array:
@@ -56,8 +92,6 @@ def _is_foldable(graph: Graph, node: Node) -> bool:
     if not known or node.op.traits & _SELDOM_WORTH_IT:
         return False
     if not all(type_.is_static for type_ in node.types) or mentioned_symbols(node):
-        return False
-    if any(value.node in graph.measured_nodes() for value in node.outputs):
         return False
     size = sum(static_bytes(type_) for type_ in node.types)
     given = sum(static_bytes(graph.type(value)) for value in node.operands)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from ...compiler.memory import Buffer, MemoryPlan, plan_memory
-from ...ir import Extent, Graph, Node, Value
+from ...ir import Extent, Graph, Node, TensorType, Value
 from ...ir.dim import symbols_of
 from ...ir.graph import INPUT, PARAMETER
 
@@ -137,7 +137,8 @@ def _direct_outputs(
     for number, value in enumerate(graph.outputs):
         root = values.root(value)
         computed = graph.node(root.node).op not in (INPUT, PARAMETER)
-        if computed and root not in found and not is_late(graph.type(root).size, late_symbols):
+        late = is_late_type(graph.type(value), late_symbols)
+        if computed and root not in found and not late:
             found[root] = number
     return found
 
@@ -145,6 +146,11 @@ def _direct_outputs(
 def is_late(extent: Extent, late_symbols: frozenset[str]) -> bool:
     """True when an extent depends on a symbol measured during the run."""
     return any(symbol.name in late_symbols for symbol in symbols_of(extent))
+
+
+def is_late_type(type_: TensorType, late_symbols: frozenset[str]) -> bool:
+    """True when a tensor's shape depends on a symbol measured during the run."""
+    return any(is_late(extent, late_symbols) for extent in type_.shape)
 
 
 def _reuse(

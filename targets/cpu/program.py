@@ -19,7 +19,7 @@ from .extents import I64, ExtentEmitter
 from .kernels import POINTER, Kernel, KernelSet
 from .lowering import Step, is_elementwise, reusable_operands, scratch_of, steps_of
 from .parallel import declare_parallel
-from .placement import Kind, Place, Placement, Scratch, is_late, place
+from .placement import Kind, Place, Placement, Scratch, is_late, is_late_type, place
 
 I8, I32, DOUBLE = ir.IntType(8), ir.IntType(32), ir.DoubleType()
 ENTRY_TYPE = ir.FunctionType(I32, [POINTER, POINTER, POINTER])
@@ -114,9 +114,10 @@ def build_program(graph: Graph) -> Program:
         )
     program.arena = emitter.placement.plan.nbytes
     emitter.emit()
-    places = [emitter.placement.places[value] for value in graph.outputs]
     program.late_outputs = frozenset(
-        number for number, place_ in enumerate(places) if place_.kind is Kind.LATE
+        number
+        for number, value in enumerate(graph.outputs)
+        if is_late_type(graph.type(value), emitter.late)
     )
     return program
 
@@ -424,10 +425,10 @@ class GraphEmitter:
             place_ = self.placement.places[value]
             if place_ == Place(Kind.OUTPUT, number):
                 continue
-            if place_.kind is Kind.LATE and is_late(self.graph.type(value).size, self.late):
-                assert isinstance(place_.where, int)
-                self._hand_over(number, place_.where)
-                handed.append(place_.where)
+            if is_late_type(self.graph.type(value), self.late):
+                slot = self._own_memory(value, place_)
+                self._hand_over(number, slot)
+                handed.append(slot)
                 continue
             size = self.extents.emit(self.block, self.graph.type(value).nbytes)
             target = self.entry_of(self.values, len(self.graph.inputs) + number)
@@ -435,6 +436,22 @@ class GraphEmitter:
 
         for slot in handed:
             self.block.store(ir.Constant(POINTER, None), self._late_slots[slot])
+
+    def _own_memory(self, value: Value, place_: Place) -> int:
+        """The late slot that holds a late output; one is made for a view of other memory."""
+        if place_.kind is Kind.LATE:
+            assert isinstance(place_.where, int)
+            return place_.where
+        with self.block.goto_entry_block():
+            slot = self.block.alloca(POINTER)
+            self.block.store(ir.Constant(POINTER, None), slot)
+        self._late_slots.append(slot)
+        number = len(self._late_slots) - 1
+        nbytes = self.graph.type(value).nbytes
+        self._allocate(self.graph.node(value.node), Place(Kind.LATE, number), nbytes)
+        target = self.block.load(slot, typ=POINTER)
+        self.copy(target, self.address(value), self.extents.emit(self.block, nbytes))
+        return number
 
     def _hand_over(self, number: int, slot: int) -> None:
         """Give late memory to the host, which frees it."""
@@ -476,5 +493,5 @@ class GraphEmitter:
         self.block.branch(self.exit)
 
     def _finish(self) -> None:
-        self._release(range(self.placement.late_count))
+        self._release(range(len(self._late_slots)))
         self.block.ret(self.block.load(self.result, typ=I32))
