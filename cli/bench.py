@@ -122,7 +122,8 @@ def _measured_here(
 ) -> dict[str, Any]:
     """The result of measuring opweave alone, in this process."""
     from .engine import memory
-    from .running import compiled, peak_memory, timed_runs
+    from .running import compiled
+    from .timing import peak_memory, timed_runs
 
     session, compile_seconds = compiled(subject, target, threads, output)
     start = time.perf_counter()
@@ -219,7 +220,7 @@ def _head(subject: Subject, feed: dict[str, Array], target: str) -> dict[str, An
 
 
 def _figures(facts: dict[str, Any], latencies: list[float], peak: int) -> dict[str, Any]:
-    from .running import statistics
+    from .timing import statistics
 
     total = sum(latencies)
     return {

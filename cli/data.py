@@ -122,7 +122,8 @@ def _number(item: object) -> object:
 
 def _from_npz(file: str, types: Mapping[str, TensorType]) -> dict[str, Array]:
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        with open(file, "rb") as opened:
+            archive = np.load(opened, allow_pickle=False)
             if not hasattr(archive, "files"):
                 raise click.UsageError(f"{file} is not a .npz file; use --input NAME={file}")
             found = {name: archive[name] for name in archive.files}
@@ -150,7 +151,8 @@ def _from_npy(text: str, types: Mapping[str, TensorType]) -> tuple[str, Array]:
             raise click.UsageError(f"--input {text!r}: NAME=FILE.npy; the inputs are {known_names}")
         name = next(iter(types))
     try:
-        loaded = np.load(file, allow_pickle=False)
+        with open(file, "rb") as opened:
+            loaded = np.load(opened, allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise click.UsageError(f"{file} cannot be read as .npy: {error}") from None
     if not isinstance(loaded, np.ndarray):

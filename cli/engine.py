@@ -12,29 +12,27 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..compiler.session import Session
-from ..ir import Array, UnsupportedError
-from ..ir.evaluate import bind_symbols
-from .exits import status_of
-from .output import Output
-from .running import compiled, peak_memory, timed_runs
-from .subject import subject_of
+from .exits import Exit, status_of
+from .timing import peak_memory, timed_runs
 
-Runner = Callable[[], list[Array]]
+# An engine's process holds what the engine needs and nothing else, so that memory compares.
+if TYPE_CHECKING:
+    from ..compiler.session import Session
+    from ..ir import Array
+
+Runner = Callable[[], "list[Array]"]
 
 
 class Engine:
     """One engine with one model loaded; ``facts`` is what ``bench`` reports of it."""
 
     def __init__(self, request: Mapping[str, Any]) -> None:
-        with np.load(request["inputs"], allow_pickle=False) as archive:
-            feed = {name: archive[name] for name in archive.files}
         make = {"opweave": _opweave, "onnxruntime": _onnxruntime}[request["engine"]]
-        self.run, self.facts = make(request, feed)
+        self.run, self.facts = make(request)
         start = time.perf_counter()
         self.outputs = self.run()
         self.facts["first_inference_s"] = time.perf_counter() - start
@@ -53,11 +51,15 @@ class Engine:
         return {"latencies": latencies, "peak_memory": peak_memory()}
 
 
-def _opweave(
-    request: Mapping[str, Any], feed: Mapping[str, Array]
-) -> tuple[Runner, dict[str, Any]]:
+def _opweave(request: Mapping[str, Any]) -> tuple[Runner, dict[str, Any]]:
+    from .data import inputs_for
+    from .output import Output
+    from .running import compiled
+    from .subject import subject_of
+
     output = Output(quiet=True)
     subject = subject_of(request["model"], output, request["shapes"], request["dims"])
+    feed = inputs_for(subject.input_types, request["inputs"])
     session, seconds = compiled(subject, request["target"], request["threads"], output)
     facts = {"load_s": subject.load_seconds, "compile_s": seconds, **memory(session, feed)}
     return lambda: session.run(None, feed), facts
@@ -65,21 +67,25 @@ def _opweave(
 
 def memory(session: Session, feed: Mapping[str, Array]) -> dict[str, Any]:
     """Bytes for intermediate tensors in a run with these inputs, and the threads it uses."""
+    from ..ir.evaluate import bind_symbols
+
     types = [spec.type for spec in session.inputs]
     symbols = bind_symbols(types, [feed[spec.name] for spec in session.inputs])
     threads = getattr(session.executable, "threads", None)
     return {"arena_bytes": session.executable.arena_bytes(symbols), "threads": threads}
 
 
-def _onnxruntime(
-    request: Mapping[str, Any], feed: Mapping[str, Array]
-) -> tuple[Runner, dict[str, Any]]:
+def _onnxruntime(request: Mapping[str, Any]) -> tuple[Runner, dict[str, Any]]:
+    from ..ir.errors import UnsupportedError
+
     try:
         runtime = importlib.import_module("onnxruntime")
     except ImportError:
         raise UnsupportedError(
             "comparing with onnxruntime needs that package: pip install onnxruntime"
         ) from None
+    with np.load(request["inputs"], allow_pickle=False) as archive:
+        feed = {name: archive[name] for name in archive.files}
     options = runtime.SessionOptions()
     options.log_severity_level = 3
     if request["threads"] is not None:
@@ -91,9 +97,9 @@ def _onnxruntime(
     session = runtime.InferenceSession(
         request["onnx_file"], options, providers=["CPUExecutionProvider"]
     )
-    seconds = time.perf_counter() - start
-    facts = {"load_s": 0.0, "compile_s": seconds, "version": runtime.__version__}
-    return lambda: session.run(None, dict(feed)), facts | {"threads": request["threads"]}
+    facts = {"load_s": 0.0, "compile_s": time.perf_counter() - start}
+    facts |= {"version": runtime.__version__, "threads": request["threads"]}
+    return lambda: session.run(None, feed), facts
 
 
 def main() -> None:
@@ -113,6 +119,8 @@ def main() -> None:
             return
         except Exception as error:
             status, message = status_of(error)
+            if status == Exit.BUG and request.get("engine") == "onnxruntime":
+                status, message = Exit.UNSUPPORTED, f"{type(error).__name__}: {error}"
             answer = {"error": message, "status": int(status)}
         print(json.dumps(answer), file=answers, flush=True)
 
