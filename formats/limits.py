@@ -15,7 +15,7 @@ class Limits:
 
     file_bytes: int = 8 << 30
     messages: int = 1_000_000
-    elements: int = 8_000_000
+    elements: int = 4_000_000
     message_depth: int = 96
     name_bytes: int = 1 << 20
     subgraph_depth: int = 24

@@ -77,9 +77,16 @@ def scan(data: bytes | memoryview, descriptor: Any, limits: Limits) -> None:
             if number == 0:
                 raise FormatError(f"not a valid protobuf file: field 0 at byte {position}")
             if kind == _VARINT:
-                _, position = _varint(data, position, end)
+                if position < end and data[position] < 0x80:
+                    position += 1
+                else:
+                    _, position = _varint(data, position, end)
             elif kind == _BYTES:
-                length, position = _varint(data, position, end)
+                length = data[position] if position < end else 0x80
+                if length < 0x80:
+                    position += 1
+                else:
+                    length, position = _varint(data, position, end)
                 stop = position + length
                 if stop > end:
                     raise FormatError(

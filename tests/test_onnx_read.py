@@ -340,6 +340,34 @@ def test_scan() -> None:
     agrees(model(nodes, inputs, ["final", "rows"]), {"start": floats(2), "xs": floats(2, 5)})
 
 
+# --- sequences -----------------------------------------------------------------------------
+
+
+def test_sequences_are_resolved_while_reading() -> None:
+    nodes = [
+        node("SplitToSequence", "x sizes", "parts", axis=1),
+        node("SequenceAt", "parts one", "second"),
+        node("Neg", "second", "negated"),
+        node("SequenceInsert", "parts negated", "longer"),
+        node("SequenceErase", "longer zero", "shorter"),
+        node("ConcatFromSequence", "shorter", "y", axis=1),
+        node("SequenceLength", "shorter", "count"),
+    ]
+    constants = {
+        "sizes": np.array([1, 3], np.int64),
+        "one": np.array(1, np.int64),
+        "zero": np.array(0, np.int64),
+    }
+    proto = model(nodes, {"x": ("float32", ("n", 4))}, ["y", "count"], constants)
+    agrees(proto, {"x": floats(2, 4)})
+
+
+def test_a_sequence_as_output_is_refused_by_name() -> None:
+    proto = model([node("SequenceConstruct", "x x", "pair")], {"x": ("float32", (2,))}, ["pair"])
+    with pytest.raises(UnsupportedError, match="sequence 'pair'"):
+        read(proto)
+
+
 # --- functions, custom operators -----------------------------------------------------------
 
 

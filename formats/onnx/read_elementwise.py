@@ -14,6 +14,7 @@ from ...ops.registry import operator_named
 from .context import Context, ops
 from .element_types import element_type
 from .registry import reads
+from .sequences import TensorSequence
 
 _UNARY: dict[str, tuple[str, tuple[int, ...]]] = {
     "Abs": ("abs", (6, 13)),
@@ -277,9 +278,9 @@ def _cast_like_19(
     return g.add(ops.cast, x, to=g.dtype(like))
 
 
-@reads("Identity", since=(1, 13, 14, 16, 19, 21, 23, 24, 25))
-def _identity(g: Context, x: Value) -> Value:
-    return g.add(ops.identity, x)
+@reads("Identity", since=(1, 13, 14, 16, 19, 21, 23, 24, 25), sequences=True)
+def _identity(g: Context, x: Value | TensorSequence) -> Value | TensorSequence:
+    return x if isinstance(x, TensorSequence) else g.add(ops.identity, x)
 
 
 @reads("Dropout", since=(7, 10))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -52,7 +53,7 @@ def reshape(g: Context, x: Value, shape: Value, allow_zero: bool) -> Value:
     if rank > 64:
         raise ModelError(f"Reshape to {rank} dimensions; 64 is the most")
     wanted = g.contents(shape)
-    items = [None] * rank if wanted is None else wanted.reshape(-1).tolist()
+    items: list[Any] = [None] * rank if wanted is None else wanted.reshape(-1).tolist()
     if any(item is None or needs_run(item) for item in items):
         resolved = g.add(
             ops.resolve_reshape,

@@ -10,7 +10,7 @@ import functools
 import importlib
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...ir import REQUIRED, ModelError, Op, UnsupportedError
@@ -29,6 +29,7 @@ class Entry:
     maximum: int | None
     required: tuple[bool, ...]
     attributes: dict[str, Any]
+    sequences: bool = False
 
 
 _READERS: dict[tuple[str, str, int], Entry] = {}
@@ -45,16 +46,22 @@ _MODULES = (
     "resizing",
     "quantization",
     "control",
+    "sequence",
     "legacy",
 )
 
 
-def reads(*names: str, since: int | Sequence[int], domain: str = "") -> Callable[[Reader], Reader]:
-    """Decorator: the function reads the operators ``names`` of these since-versions."""
+def reads(
+    *names: str, since: int | Sequence[int], domain: str = "", sequences: bool = False
+) -> Callable[[Reader], Reader]:
+    """Decorator: the function reads the operators ``names`` of these since-versions.
+
+    With ``sequences`` it takes sequences of tensors as inputs, too.
+    """
     versions = (since,) if isinstance(since, int) else tuple(since)
 
     def register(function: Reader) -> Reader:
-        entry = _entry(function)
+        entry = replace(_entry(function), sequences=sequences)
         for name in names:
             for version in versions:
                 _insert((domain, name, version), entry)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from ...ir import (
     REQUIRED,
@@ -26,6 +26,7 @@ from . import functions, registry
 from .attributes import attribute_value, check_type
 from .context import Context
 from .element_types import element_type
+from .sequences import TensorSequence
 from .tensors import TensorReader
 
 _TENSORS = "tensor_type"
@@ -59,6 +60,10 @@ class Session:
             raise LimitError(f"the model has more than {self.limits.nodes} nodes; raise limits")
 
 
+# What a name stands for; None: something before it is not supported.
+Named: TypeAlias = Value | TensorSequence | None
+
+
 class Scope:
     """Names of one ONNX graph or function body while its nodes are read.
 
@@ -82,13 +87,13 @@ class Scope:
             )
         self.session, self.place, self.opsets = session, place, opsets
         self.parent, self.bindings, self.depth, self.path = parent, bindings or {}, depth, path
-        self.names: dict[str, Value | None] = {}
+        self.names: dict[str, Named] = {}
         # Captured values of the surrounding graph; names of this graph hide them.
         self.outer_names: dict[str, Value | None] = {}
 
     # --- names ---------------------------------------------------------------------------
 
-    def bind(self, name: str, value: Value | None) -> None:
+    def bind(self, name: str, value: Named) -> None:
         """Give ``name`` a value; raises ModelError when it already has one."""
         if not name:
             return
@@ -106,7 +111,14 @@ class Scope:
         return False
 
     def lookup(self, name: str, where: str) -> Value | None:
-        """The value called ``name``; None when what it depends on is not supported."""
+        """The tensor called ``name``; None when what it depends on is not supported."""
+        found = self.operand(name, where)
+        if isinstance(found, TensorSequence):
+            raise UnsupportedError(f"{where}: the sequence {name!r} in this place")
+        return found
+
+    def operand(self, name: str, where: str) -> Named:
+        """The tensor or sequence called ``name``."""
         scope: Scope | None = self
         while scope is not None and scope.place is self.place:
             if name in scope.names:
@@ -155,7 +167,7 @@ class Scope:
             results = self._results(proto, domain, where)
         except UnsupportedError as error:
             self.session.refuse(error, where)
-            results = [None] * len(proto.output)
+            results = (None,) * len(proto.output)
         except ModelError as error:
             text = str(error)
             raise type(error)(text if where in text else f"{where}: {text}") from error
@@ -164,7 +176,7 @@ class Scope:
         for name, value in zip(proto.output, results, strict=True):
             self.bind(name, value)
 
-    def _results(self, proto: Any, domain: str, where: str) -> Sequence[Value | None]:
+    def _results(self, proto: Any, domain: str, where: str) -> Sequence[Named]:
         local = self.session.functions.get((domain, proto.op_type, proto.overload))
         if domain not in self.opsets:
             if local is None and not registry.versions(domain, proto.op_type):
@@ -175,7 +187,7 @@ class Scope:
         schema = functions.schema_of(domain, proto.op_type, opset)
         since = schema.since_version if schema is not None else 1
         entry = None if local is not None else registry.find(domain, proto.op_type, since)
-        inputs = [self.lookup(name, where) if name else None for name in proto.input]
+        inputs = [self.operand(name, where) if name else None for name in proto.input]
         poisoned = any(n and v is None for n, v in zip(proto.input, inputs, strict=True))
         if local is None and entry is None and not functions.has_body(schema):
             raise registry.missing(domain, proto.op_type, schema and schema.since_version, opset)
@@ -186,7 +198,9 @@ class Scope:
         if local is not None:
             return self._inline(local, inputs, attributes, proto, where)
         if entry is None:
-            types = [None if v is None else context.type(v) for v in inputs]
+            if any(isinstance(value, TensorSequence) for value in inputs):
+                raise UnsupportedError(f"{proto.op_type} of sequences")
+            types = [context.type(v) if isinstance(v, Value) else None for v in inputs]
             body = functions.standard_body(schema, proto, attributes.values(), opset, types)
             if body is None:
                 raise registry.missing(domain, proto.op_type, since, opset)
@@ -228,10 +242,12 @@ class Scope:
         self,
         entry: registry.Entry,
         context: Context,
-        inputs: list[Value | None],
+        inputs: list[Named],
         attributes: Mapping[str, Any],
         where: str,
-    ) -> Sequence[Value | None]:
+    ) -> Sequence[Named]:
+        if not entry.sequences and any(isinstance(value, TensorSequence) for value in inputs):
+            raise UnsupportedError(f"{context.proto.op_type} of sequences")
         while inputs and inputs[-1] is None and len(inputs) > entry.minimum:
             inputs.pop()
         if len(inputs) < entry.minimum or (
@@ -255,7 +271,8 @@ class Scope:
         if missing:
             raise ModelError(f"{where}: attribute {', '.join(map(repr, missing))} is missing")
         results = entry.function(context, *inputs, **values)
-        listed: list[Value | None] = [results] if isinstance(results, Value) else list(results)
+        single = isinstance(results, (Value, TensorSequence))
+        listed: list[Named] = [results] if single else list(results)
         count = len(context.proto.output)
         if count > len(listed) and any(context.proto.output[len(listed) :]):
             raise ModelError(f"{where}: the node has {count} outputs, not {len(listed)}")
@@ -270,11 +287,11 @@ class Scope:
     def _inline(
         self,
         body: Any,
-        inputs: Sequence[Value | None],
+        inputs: Sequence[Named],
         attributes: Mapping[str, Any],
         proto: Any,
         where: str,
-    ) -> Sequence[Value | None]:
+    ) -> Sequence[Named]:
         """Read a function's nodes in place of the node that calls it."""
         key = (body.domain, body.name, body.overload)
         if key in self.session.calls:
@@ -299,13 +316,13 @@ class Scope:
         finally:
             self.session.calls.pop()
         return [
-            scope.lookup(inner, where) if name else None
+            scope.operand(inner, where) if name else None
             for name, inner in zip(proto.output, body.output, strict=False)
         ]
 
     # --- subgraphs -----------------------------------------------------------------------
 
-    def inline_graph(self, proto: Any, where: str) -> list[Value | None]:
+    def inline_graph(self, proto: Any, where: str) -> list[Named]:
         """Read a subgraph without inputs into this very graph; returns its outputs."""
         if proto.input:
             raise ModelError(f"{where}: its subgraph must not have inputs")
@@ -320,7 +337,7 @@ class Scope:
         )
         scope.read_initializers(proto)
         scope.read_nodes(proto.node)
-        return [scope.lookup(output.name, where) for output in proto.output]
+        return [scope.operand(output.name, where) for output in proto.output]
 
     def captured(self, graphs: Sequence[Any]) -> list[str]:
         """Names of values around here that subgraphs use, each once, in order."""
@@ -396,7 +413,12 @@ class Scope:
         self.read_initializers(proto)
         self.read_nodes(proto.node)
         for output in proto.output:
-            value = self.lookup(output.name, f"the graph's output {output.name!r}")
+            what = f"the graph's output {output.name!r}"
+            try:
+                value = self.lookup(output.name, what)
+            except UnsupportedError as error:
+                self.session.refuse(error, what)
+                continue
             if value is not None:
                 self.place.graph.output(value, output.name)
 
