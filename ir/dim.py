@@ -52,7 +52,7 @@ class Dim:
         if len(kept) > MAXIMUM_TERMS:
             raise LimitError(f"a symbolic extent has more than {MAXIMUM_TERMS} terms")
         self.terms = tuple(
-            sorted(kept, key=lambda term: (_degree(term[0]), _monomial_text(term[0])))
+            sorted(kept, key=lambda term: (_degree(term[0]), _monomial_text(term[0], _key)))
         )
         self._hash = hash(self.terms)
         self._text: str | None = None
@@ -65,7 +65,7 @@ class Dim:
 
     def __repr__(self) -> str:
         if self._text is None:
-            self._text = _text(self)
+            self._text = text_of(self)
         return self._text
 
     def __add__(self, other: Any) -> Extent:
@@ -142,7 +142,7 @@ def _product(left: Any, right: Any) -> Extent:
             powers: dict[Atom, int] = dict(first)
             for atom, power in second:
                 powers[atom] = powers.get(atom, 0) + power
-            monomial = tuple(sorted(powers.items(), key=lambda item: _atom_text(item[0])))
+            monomial = tuple(sorted(powers.items(), key=lambda item: _atom_text(item[0], _key)))
             result[monomial] = result.get(monomial, 0) + first_factor * second_factor
             if len(result) > MAXIMUM_TERMS:
                 raise LimitError(f"a symbolic extent has more than {MAXIMUM_TERMS} terms")
@@ -239,6 +239,8 @@ def bounds(extent: Extent) -> tuple[int | None, int | None]:
 def _monomial_bounds(monomial: Monomial) -> tuple[int | None, int | None]:
     low: int | None = 1
     high: int | None = 1
+    if len(monomial) == 1 and monomial[0][1] == 1:
+        return _atom_bounds(monomial[0][0])
     for atom, power in monomial:
         atom_low, atom_high = _atom_bounds(atom)
         if atom_low is None or atom_low < 0 or low is None:
@@ -253,10 +255,13 @@ def _atom_bounds(atom: Atom) -> tuple[int | None, int | None]:
         return atom.lower, atom.upper
     (left_low, left_high), (right_low, right_high) = (bounds(operand) for operand in atom.operands)
     if atom.function == "floordiv":
-        if left_low is None or left_low < 0 or right_low is None or right_low < 1:
+        if right_low is None or right_low < 1:
             return None, None
-        low = 0 if right_high is None else left_low // right_high
-        return low, None if left_high is None else left_high // right_low
+        # A larger divisor brings the quotient nearer to 0, or to -1 from below.
+        return (
+            _quotient(left_low, right_high, right_low),
+            _quotient(left_high, right_low, right_high),
+        )
     if atom.function == "max":
         lows = [low for low in (left_low, right_low) if low is not None]
         top = None if left_high is None or right_high is None else max(left_high, right_high)
@@ -264,6 +269,16 @@ def _atom_bounds(atom: Atom) -> tuple[int | None, int | None]:
     highs = [high for high in (left_high, right_high) if high is not None]
     bottom = None if left_low is None or right_low is None else min(left_low, right_low)
     return bottom, (min(highs) if highs else None)
+
+
+def _quotient(bound: int | None, if_positive: int | None, if_negative: int | None) -> int | None:
+    """``bound`` by one of two divisors, by its sign; a divisor of None is as large as you like."""
+    if bound is None:
+        return None
+    divisor = if_negative if bound < 0 else if_positive
+    if divisor is None:
+        return -1 if bound < 0 else 0
+    return bound // divisor
 
 
 def symbols_of(value: object) -> frozenset[Symbol]:
@@ -351,23 +366,24 @@ def _degree(monomial: Monomial) -> int:
     return -sum(power for _, power in monomial)
 
 
-def _atom_text(atom: Atom) -> str:
-    if isinstance(atom, Symbol):
-        return atom.name
-    left, right = atom.operands
-    if atom.function == "floordiv":
-        return f"({left})//({right})"
-    return f"{atom.function}({left}, {right})"
+def _name(symbol_: Symbol) -> str:
+    return symbol_.name
 
 
-def _monomial_text(monomial: Monomial) -> str:
-    return "*".join(_atom_text(atom) for atom, power in monomial for _ in range(power))
+def _key(symbol_: Symbol) -> str:
+    """What terms are sorted by; symbols that share a name are told apart by their bounds."""
+    if symbol_.lower == 0 and symbol_.upper is None:
+        return symbol_.name
+    return f"{symbol_.name}[{symbol_.lower}..{symbol_.upper}]"
 
 
-def _text(extent: Dim) -> str:
+def text_of(extent: Extent, name: Callable[[Symbol], str] = _name) -> str:
+    """``extent`` as a Python expression in which ``name`` says how a symbol is written."""
+    if not isinstance(extent, Dim):
+        return str(extent)
     parts: list[str] = []
     for monomial, factor in extent.terms:
-        body = _monomial_text(monomial)
+        body = _monomial_text(monomial, name)
         size = abs(factor)
         text = str(size) if not body else body if size == 1 else f"{size}*{body}"
         if not parts:
@@ -375,3 +391,22 @@ def _text(extent: Dim) -> str:
         else:
             parts.append(f"+ {text}" if factor > 0 else f"- {text}")
     return " ".join(parts)
+
+
+def _monomial_text(monomial: Monomial, name: Callable[[Symbol], str]) -> str:
+    return "*".join(_atom_text(atom, name) for atom, power in monomial for _ in range(power))
+
+
+def _atom_text(atom: Atom, name: Callable[[Symbol], str]) -> str:
+    if isinstance(atom, Symbol):
+        return name(atom)
+    left, right = (text_of(operand, name) for operand in atom.operands)
+    if atom.function != "floordiv":
+        return f"{atom.function}({left}, {right})"
+    return f"({_grouped(atom.operands[0], left)}//{_grouped(atom.operands[1], right)})"
+
+
+def _grouped(extent: Extent, text: str) -> str:
+    """An operand of a division, in parentheses unless it is one number or symbol."""
+    plain = extent >= 0 if isinstance(extent, int) else symbol_name(extent) is not None
+    return text if plain else f"({text})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -104,6 +104,11 @@ class Graph(Body):
     def equalities(self) -> tuple[Equality, ...]:
         """Assumptions about symbolic extents that must be checked."""
         return tuple(self._equalities)
+
+    def __str__(self) -> str:
+        from .text import print_graph  # it needs this module
+
+        return print_graph(self, digests=False)
 
     def __contains__(self, name: object) -> bool:
         return name in self._nx
@@ -237,6 +242,13 @@ class Graph(Body):
             stem += "'"
         self._symbols[stem] = (value, position)
         return dim.symbol(stem, lower)
+
+    def assume(self, equalities: Iterable[Equality]) -> None:
+        """Put these assumptions in place of the recorded ones; each names a node of the graph."""
+        found = list(equalities)
+        for equality in found:
+            self.node(equality.node)
+        self._equalities = found
 
     # --- changing ------------------------------------------------------------------------
 
