@@ -17,11 +17,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
-from opweave.ir import Op
+from opweave.compiler.driver import compile_graph
+from opweave.compiler.interpret import run_reference
+from opweave.ir import Graph, Op, TensorType, symbol
 from opweave.ops import (
     convolution,
     convolution_transpose,
+    detection,
     einsum,
+    grid_sample,
     layer_normalization,
     lstm,
     matmul,
@@ -32,6 +36,7 @@ from opweave.ops import (
     softmax,
 )
 from opweave.ops.recurrent_common import FUNCTIONS
+from opweave.ops.registry import operator_named
 from opweave.ops.samples import tensor
 from opweave.ops.spatial import resolve_auto_pad
 
@@ -358,12 +363,12 @@ def _vectors(number: int) -> list[Array]:
 
 
 X = tensor((2, 4, 5, 3))
-SAME = ({"axis": 1}, {"axis": 1})
+FIRST = ({"axis": 1}, {"axis": 1})
 LRN = {"size": 5, "alpha": 0.5, "beta": 0.6, "bias": 1.5}
 LAYER = [X, tensor((4, 5, 3)), tensor((4, 5, 3), seed=1)]
 NORMALIZATIONS: list[tuple[str, Op, list[Array], dict[str, Any], dict[str, Any]]] = [
     ("BatchNormalization", normalization.batch_normalization, [X, *_vectors(4)], {}, {}),
-    ("LayerNormalization", layer_normalization.layer_normalization, LAYER, *SAME),
+    ("LayerNormalization", layer_normalization.layer_normalization, LAYER, *FIRST),
     (
         "GroupNormalization",
         normalization.group_normalization,
@@ -374,10 +379,10 @@ NORMALIZATIONS: list[tuple[str, Op, list[Array], dict[str, Any], dict[str, Any]]
     ("InstanceNormalization", normalization.instance_normalization, [X, *_vectors(2)], {}, {}),
     ("LRN", normalization.lrn, [tensor((2, 7, 5, 3))], LRN, LRN),
     ("LpNormalization", normalization.lp_normalization, [X], {"p": 1}, {"p": 1}),
-    ("LpNormalization", normalization.lp_normalization, [X], *SAME),
-    ("Softmax", softmax.softmax, [X], *SAME),
-    ("LogSoftmax", softmax.log_softmax, [X], *SAME),
-    ("Hardmax", softmax.hardmax, [X.round()], *SAME),
+    ("LpNormalization", normalization.lp_normalization, [X], *FIRST),
+    ("Softmax", softmax.softmax, [X], *FIRST),
+    ("LogSoftmax", softmax.log_softmax, [X], *FIRST),
+    ("Hardmax", softmax.hardmax, [X.round()], *FIRST),
 ]
 
 
@@ -396,3 +401,107 @@ def test_layer_normalization_statistics() -> None:
     inputs = [tensor((2, 4, 5)), tensor((4, 5)), tensor((4, 5), seed=1)]
     wanted = runtime("LayerNormalization", inputs, {"axis": 1}, 3, opset=17)
     compare(layer_normalization.layer_normalization_statistics, inputs, wanted, axis=1)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+@pytest.mark.parametrize("aligned", [False, True])
+def test_grid_sample(mode: str, padding: str, aligned: bool) -> None:
+    inputs = [tensor((2, 3, 5, 4)), tensor((2, 3, 4, 2), low=-1.6, high=1.6)]
+    theirs = {"mode": mode, "padding_mode": padding, "align_corners": int(aligned)}
+    wanted = runtime("GridSample", inputs, theirs)
+    ours = {"mode": mode, "padding": padding, "align_corners": aligned}
+    compare(grid_sample.grid_sample, inputs, wanted, **ours)
+
+
+@pytest.mark.parametrize("ratio", [0, 2])
+@pytest.mark.parametrize("half_pixel", [False, True])
+def test_roi_align(ratio: int, half_pixel: bool) -> None:
+    regions = np.array([[0, 0, 7, 5], [2.5, 1, 4, 6.5], [-3, 2, 20, 3]], np.float32)
+    inputs = [tensor((2, 3, 6, 8)), regions, np.array([0, 1, 1])]
+    same = {"output_height": 2, "output_width": 3, "sampling_ratio": ratio, "spatial_scale": 0.7}
+    kind = "half_pixel" if half_pixel else "output_half_pixel"
+    wanted = runtime("RoiAlign", inputs, {**same, "coordinate_transformation_mode": kind})
+    compare(detection.roi_align, inputs, wanted, **same, half_pixel=half_pixel)
+
+
+@pytest.mark.parametrize("centred", [False, True])
+@pytest.mark.parametrize("most", [1, 3, 50])
+def test_non_max_suppression(centred: bool, most: int) -> None:
+    boxes, scores = tensor((2, 20, 4), low=0, high=4), tensor((2, 3, 20), low=0, high=1)
+    limits = [np.array([0.3], np.float32), np.array([0.2], np.float32)]
+    (wanted,) = runtime(
+        "NonMaxSuppression",
+        [boxes, scores, np.array([most]), *limits],
+        {"center_point_box": int(centred)},
+    )
+    rows, number = detection.non_max_suppression.reference(
+        boxes, scores, *limits, most=most, centred=centred
+    )
+    np.testing.assert_array_equal(rows[: number.item()], wanted)
+    assert not rows[number.item() :].any()
+
+
+B, T, N, H, W = (symbol(name) for name in "BTNHW")
+
+
+def of(*shape: Any) -> TensorType:
+    """A float32 type."""
+    return TensorType("float32", shape)
+
+
+PADDED = {"pads_begin": (1, 1), "pads_end": (1, 1)}
+POOL = {"kernel": (3, 3), "strides": (2, 2), "ceil_mode": True, **PADDED}
+SAME = resolve_auto_pad("SAME_LOWER", (H, W), (3, 3), (2, 2), (1, 1))
+RECURRENT = {"hidden_size": 6, "direction": "bidirectional"}
+LAYER_TYPES = [of(T, B, 5), of(2, 24, 5), of(2, 24, 6)]
+SYMBOLIC: list[tuple[str, list[TensorType], dict[str, Any]]] = [
+    ("matmul", [of(B, N, H), of(H, 8)], {}),
+    ("matmul", [of(B, N, H), of(N, H)], {"transpose_b": True}),
+    ("matmul", [of(B, H, N), of(B, T, H)], {"transpose_a": True, "transpose_b": True}),
+    ("einsum", [of(B, T, 3, N), of(B, H, 3, N)], {"equation": "bqhd,bkhd->bhqk"}),
+    ("einsum", [of(T, N), of(N, B), of(B, 5)], {"equation": "ij,jk,kl->il"}),
+    ("convolution", [of(N, 6, H, W), of(8, 6, 3, 3), of(8)], PADDED),
+    (
+        "convolution",
+        [of(N, 6, H, W), of(8, 6, 3, 3)],
+        {"strides": (2, 2), "pads_begin": SAME[0], "pads_end": SAME[1]},
+    ),
+    ("convolution", [of(N, 6, H, W), of(6, 1, 3, 3)], {"groups": 6, **PADDED}),
+    ("convolution", [of(N, 6, H, W), of(8, 6, 1, 1)], {"strides": (2, 2)}),
+    ("convolution_transpose", [of(N, 6, H, W), of(6, 4, 3, 3)], {"strides": (2, 2), **PADDED}),
+    ("max_pool", [of(N, 3, H, W)], POOL),
+    ("max_pool_with_indices", [of(N, 3, H, W)], POOL),
+    ("average_pool", [of(N, 3, H, W)], POOL),
+    ("softmax", [of(N, T, W)], {"axis": 1}),
+    ("log_softmax", [of(N, T, W)], {}),
+    ("layer_normalization", [of(N, T, W), of(W), of(W)], {}),
+    ("group_normalization", [of(N, 4, H, W), of(4), of(4)], {"groups": 2}),
+    ("instance_normalization", [of(N, 4, H, W), of(4), of(4)], {}),
+    ("lrn", [of(N, 4, H, W)], {"size": 3}),
+    ("lstm", LAYER_TYPES, RECURRENT),
+    ("resize", [of(N, 3, H, W)], {"sizes": (N, 3, 2 * H, 9), "mode": "linear"}),
+    ("resize", [of(N, 3, H, W)], {"sizes": (N, 3, 5, 9), "mode": "cubic", "antialias": True}),
+    ("grid_sample", [of(N, 3, H, W), of(N, T, B, 2)], {}),
+]
+
+
+@pytest.mark.parametrize(("name", "types", "attributes"), SYMBOLIC)
+def test_symbolic_shapes(name: str, types: list[TensorType], attributes: dict[str, Any]) -> None:
+    graph = Graph(name)
+    operands = [graph.input(f"x{number}", type_) for number, type_ in enumerate(types)]
+    for value in graph.add_node(operator_named(name), operands, attributes).outputs:
+        graph.output(value)
+    session = compile_graph(graph)
+    for extents in (
+        {"B": 1, "T": 1, "N": 1, "H": 3, "W": 4},
+        {"B": 3, "T": 5, "N": 2, "H": 8, "W": 33},
+    ):
+        shapes = [type_.substitute(extents).static_shape for type_ in types]
+        inputs = [tensor(shape, low=-1, high=1) for shape in shapes]
+        found = session.run(
+            None, {spec.name: x for spec, x in zip(session.inputs, inputs, strict=True)}
+        )
+        for got, want in zip(found, run_reference(graph, inputs), strict=True):
+            assert got.shape == want.shape
+            np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
