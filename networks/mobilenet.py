@@ -7,13 +7,12 @@ for the first convolution, ``features.1.conv.0.features.0.weight`` in the blocks
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from ..ir import ModelError, TensorType
 from . import functional
 from . import layers as nn
-from .initializers import Normal
+from .initializers import HeNormal, Normal
 from .tensor import Expression, Tensor
 
 # Expansion, output channels, repetitions and first stride of the blocks.
@@ -35,8 +34,9 @@ def make_divisible(channels: float, divisor: int) -> int:
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, group: int = 1) -> nn.Conv2d:
-    # The zoo counts all outputs' taps, also those of a depthwise convolution's other channels.
-    start = Normal(math.sqrt(2.0 / (kernel * kernel * outputs)))
+    # The zoo scales by all outputs' taps and lets training's batch statistics make up for it;
+    # with moving statistics depthwise convolutions would let everything fade away.
+    start = HeNormal(nonlinearity="relu")
     return nn.Conv2d(
         inputs, outputs, kernel, stride, "pad", kernel // 2, group=group, weight_init=start
     )

@@ -27,8 +27,13 @@ def _conv(inputs: int, outputs: int, kernel: int, stride: int, explicit: bool) -
     return nn.Conv2d(inputs, outputs, kernel, stride, mode, padding, weight_init=_WEIGHT)
 
 
-def _norm(channels: int, eps: float = 1e-4) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(channels, eps=eps)
+# Scale at the end of a block before training. The zoo begins with 1 and lets batch statistics
+# keep the sum of many blocks in bounds; with moving statistics it would grow exponentially.
+_LAST = 0.25
+
+
+def _norm(channels: int, eps: float = 1e-4, gamma: float = 1.0) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=eps, gamma_init=gamma)
 
 
 class ResidualBlock(nn.Cell):
@@ -44,7 +49,7 @@ class ResidualBlock(nn.Cell):
         self.conv2 = _conv(channel, channel, 3, stride, False)
         self.bn2 = _norm(channel)
         self.conv3 = _conv(channel, out_channel, 1, 1, False)
-        self.bn3 = _norm(out_channel)
+        self.bn3 = _norm(out_channel, gamma=_LAST)
         self.relu = nn.ReLU()
         self.down_sample_layer: nn.Cell | None = None
         if stride != 1 or in_channel != out_channel:
@@ -70,7 +75,7 @@ class ResidualBlockBase(nn.Cell):
         self.conv1 = _conv(in_channel, out_channel, 3, stride, True)
         self.bn1d = _norm(out_channel)
         self.conv2 = _conv(out_channel, out_channel, 3, 1, True)
-        self.bn2d = _norm(out_channel)
+        self.bn2d = _norm(out_channel, gamma=_LAST)
         self.relu = nn.ReLU()
         self.down_sample_layer: nn.Cell | None = None
         if stride != 1 or in_channel != out_channel:
