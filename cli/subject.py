@@ -14,6 +14,7 @@ from ..compiler.driver import fixed_symbols
 from ..formats.adapter import Metadata
 from ..ir import Extent, Graph, ModelError, TensorType
 from ..ir.dim import symbols_of
+from ..networks.registry import network_named
 from .options import parsed_dims, parsed_shapes
 from .output import Output
 
@@ -59,14 +60,14 @@ def subject_of(
         seconds = time.perf_counter() - start
     path = None if model.format == NETWORK else Path(name)
     subject = Subject(name, path, model.graph, model.format, model.metadata, seconds, {})
-    wanted = parsed_shapes(shapes, list(subject.input_types))
-    if wanted and model.format == NETWORK:
-        subject = _retraced(subject, wanted)
+    wanted, sizes = parsed_shapes(shapes, list(subject.input_types)), parsed_dims(dims)
     try:
+        if model.format == NETWORK and (wanted or sizes):
+            return _retraced(subject, wanted, sizes)
         symbols = fixed_symbols(subject.graph, wanted)
     except ModelError as error:
         raise click.UsageError(str(error)) from None
-    for symbol, size in parsed_dims(dims).items():
+    for symbol, size in sizes.items():
         if symbol not in subject.open_symbols:
             there = ", ".join(subject.open_symbols) or "none"
             raise click.UsageError(f"there is no symbolic extent {symbol!r}; there are: {there}")
@@ -78,10 +79,20 @@ def subject_of(
     return replace(subject, graph=subject.graph.substitute(symbols), symbols=numbers)
 
 
-def _retraced(subject: Subject, shapes: Mapping[str, Sequence[int]]) -> Subject:
-    """A built-in network for other input shapes than those it comes with."""
+def _retraced(
+    subject: Subject, shapes: Mapping[str, Sequence[int]], sizes: Mapping[str, int]
+) -> Subject:
+    """A built-in network for other input shapes, or another batch and length, than its own."""
+    unknown = [name for name in sizes if name not in ("batch", "length")]
+    if unknown:
+        raise ModelError(f"{subject.name} has the extents batch and length, not {unknown[0]!r}")
+    _, declared = network_named(subject.name, **sizes)
     types = []
-    for name, type_ in subject.input_types.items():
+    for name, type_ in zip(subject.input_types, declared, strict=True):
         shape: Sequence[Extent] = shapes.get(name, type_.shape)
         types.append(type_.with_shape(shape))
+    unknown = [name for name in shapes if name not in subject.input_types]
+    if unknown:
+        known = ", ".join(subject.input_types)
+        raise ModelError(f"a shape is given for {unknown[0]!r}; the inputs are: {known}")
     return replace(subject, graph=model_of(subject.name, types).graph)

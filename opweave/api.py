@@ -30,6 +30,8 @@ class _Message(Protocol):
 File: TypeAlias = bytes | str | os.PathLike[str] | IO[bytes] | _Message
 Source: TypeAlias = "File | Model | Graph | Cell"
 
+# How much of a wrong name must agree with one that is suggested.
+_CLOSE = 0.75
 # What a model from a built-in network has in place of a file's format.
 NETWORK = "network"
 
@@ -77,7 +79,8 @@ def compile(
     of a built-in network. ``shapes`` fixes symbolic shapes of inputs by name; extents that
     stay symbolic are open, and the one compiled session serves all sizes. ``input_types``
     (types, or arrays to take them from) are the inputs of a network definition, by default
-    those that a built-in network comes with. ``threads`` bounds the threads of one run.
+    those it was given with ``set_inputs``; for other models they fix symbolic shapes in
+    order. ``threads`` bounds the threads of one run.
 
     Raises what :func:`load` raises, and UnsupportedError naming all nodes that the target
     has no kernel for.
@@ -161,8 +164,9 @@ def _not_found(name: str, networks: Sequence[str]) -> str:
         files = os.listdir(folder or ".")
     except OSError:
         files = []
-    close = difflib.get_close_matches(stem.lower(), networks, 3) if not folder else []
-    close += [os.path.join(folder, file) for file in difflib.get_close_matches(stem, files, 3)]
+    near = difflib.get_close_matches
+    close = near(stem.lower(), networks, 3, _CLOSE) if not folder else []
+    close += [os.path.join(folder, file) for file in near(stem, files, 3, _CLOSE)]
     hint = f"; is it {' or '.join(close)}?" if close else f": {', '.join(networks)}"
     return f"there is no file {name!r} and no built-in network of that name{hint}"
 

@@ -172,5 +172,13 @@ def test_custom_operator_in_a_graph():
     assert len(session.graph.operators()) == 1
 
 
-def test_networks_are_there_without_importing_them():
-    assert opweave.networks.__name__ == "opweave.networks"
+def test_networks(tmp_path):
+    network = opweave.networks.lenet()
+    x = np.random.default_rng(0).random((2, 1, 32, 32), np.float32)
+    session = opweave.compile(network, input_types=[x])
+    assert session.inputs[0].shape == x.shape
+    path = opweave.export(network, x, file_name=tmp_path / "lenet.onnx")
+    peer = pytest.importorskip("onnxruntime").InferenceSession(path)
+    (expected,) = peer.run(None, {"x": x})
+    np.testing.assert_allclose(session(x), expected, rtol=1e-4, atol=1e-5)
+    assert opweave.compile(network).inputs[0].shape == (1, 1, 32, 32)

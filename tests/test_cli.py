@@ -368,6 +368,52 @@ def test_signals(model_file, number, status):
     assert time.monotonic() - start < 2
 
 
+# --- built-in networks -----------------------------------------------------------------------
+
+
+def test_a_network_by_name(capsys):
+    found = json_of(capsys, "run", "lenet", "-q")
+    assert found["inputs"]["x"]["shape"] == [1, 1, 32, 32]
+    again = json_of(capsys, "run", "lenet", "-q")
+    assert found == again
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shapes"),
+    [
+        (["lenet", "--shape", "x:3x1x32x32"], [[3, 1, 32, 32]]),
+        (["lenet", "--dim", "batch=5"], [[5, 1, 32, 32]]),
+        (["tinybert", "--dim", "length=16"], [[1, 16]] * 3),
+    ],
+)
+def test_a_network_with_other_shapes(capsys, arguments, shapes):
+    found = json_of(capsys, "inspect", *arguments)
+    assert [fact["shape"] for fact in found["inputs"]] == shapes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--dim", "length=5"], "length"),
+        (["--dim", "rows=5"], "batch and length"),
+        (["--shape", "z:1x1x32x32"], "the inputs are: x"),
+        (["--shape", "x:1x32x32"], ""),
+    ],
+)
+def test_a_network_with_impossible_shapes(capsys, arguments, word):
+    assert opweave_command("inspect", "lenet", *arguments) == Exit.USAGE
+    assert word in capsys.readouterr().err
+
+
+def test_parameters_of_a_network(capsys):
+    found = json_of(capsys, "inspect", "resnet50")
+    assert found["format"] == "network"
+    # 25.6 million for 1001 classes, and two moving statistics for each normalised channel.
+    assert 25_550_000 < found["parameters"]["elements"] < 25_650_000
+    assert found["operators"]["convolution"] == 53
+    assert 8.1e9 < found["flops"] < 8.5e9
+
+
 # --- inspect, check, convert, ops ------------------------------------------------------------
 
 
