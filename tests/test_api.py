@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,14 @@ from onnx import TensorProto, helper, numpy_helper
 import opweave
 from opweave.ops.elementwise_activation import relu
 from opweave.ops.elementwise_arithmetic import add
+
+ROOT = Path(__file__).parent.parent
+# The files that the README quotes.
+QUOTED = (
+    "ops/elementwise_activation.py",
+    "formats/onnx/read_elementwise.py",
+    "formats/onnx/write_basic.py",
+)
 
 WEIGHT = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
 X = np.random.default_rng(1).standard_normal((5, 4)).astype(np.float32)
@@ -182,3 +191,17 @@ def test_networks(tmp_path):
     (expected,) = peer.run(None, {"x": x})
     np.testing.assert_allclose(session(x), expected, rtol=1e-4, atol=1e-5)
     assert opweave.compile(network).inputs[0].shape == (1, 1, 32, 32)
+
+
+def test_readme(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    names: dict[str, object] = {}
+    for block in blocks:
+        if block.startswith("#"):  # lines of several source files, which must be there
+            for line in (line.strip() for line in block.splitlines() if line.startswith("    ")):
+                assert any(line in (ROOT / file).read_text() for file in QUOTED), line
+        else:
+            exec(compile(block, "README.md", "exec"), names)
+    assert isinstance(names["session"], opweave.Session)
