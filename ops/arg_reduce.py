@@ -14,6 +14,7 @@ from .define import operator
 from .samples import sample, tensor, values
 
 _COLUMNS = 1024
+_LANES = 32
 
 
 def _reference(function: Any, x: Array, axis: int, keepdims: bool, last: bool) -> Array:
@@ -101,6 +102,51 @@ def _row_body(better: Any) -> Callable[..., Any]:
     return find_in_rows
 
 
+def _max(a: Any, v: Any) -> Any:
+    larger = v if v > a else a
+    return v if v != v else larger
+
+
+def _min(a: Any, v: Any) -> Any:
+    smaller = v if v < a else a
+    return v if v != v else smaller
+
+
+@functools.cache
+def _long_row_body(combine: Any, last: bool) -> Callable[..., Any]:
+    """The extremum of a row by chains side by side, then where it is: both vectorise."""
+
+    def find_in_long_rows(item, x, out, partial):  # type: ignore[no-untyped-def]
+        extent = x.shape[1]
+        blocks = extent // _LANES
+        for lane in range(_LANES):
+            partial[item, lane] = x[item, lane]
+        for block in range(1, blocks):
+            for lane in range(_LANES):
+                v = x[item, block * _LANES + lane]
+                partial[item, lane] = combine(partial[item, lane], v)
+        best = partial[item, 0]
+        for lane in range(1, _LANES):
+            best = combine(best, partial[item, lane])
+        for j in range(blocks * _LANES, extent):
+            best = combine(best, x[item, j])
+        nowhere = -1 if last else extent
+        place = nowhere
+        # Every element says where it is if it matches, and else what loses to all places.
+        if best != best:
+            for j in range(extent):
+                v = x[item, j]
+                here = j if v != v else nowhere
+                place = max(place, here) if last else min(place, here)
+        else:
+            for j in range(extent):
+                here = j if x[item, j] == best else nowhere
+                place = max(place, here) if last else min(place, here)
+        out[item] = place
+
+    return find_in_long_rows
+
+
 @functools.cache
 def _column_body(better: Any) -> Callable[..., Any]:
     def find_in_columns(item, x, out, bests, block, blocks):  # type: ignore[no-untyped-def]
@@ -123,7 +169,7 @@ def _column_body(better: Any) -> Callable[..., Any]:
     return find_in_columns
 
 
-def _kernel(op: Op, first: Any, last: Any) -> Callable[..., Any]:
+def _kernel(op: Op, combine: Any, first: Any, last: Any) -> Callable[..., Any]:
     def build(
         x: Operand, out: Operand, *, axis: int, keepdims: bool, select_last_index: bool
     ) -> Call:
@@ -131,6 +177,14 @@ def _kernel(op: Op, first: Any, last: Any) -> Callable[..., Any]:
         seen = x.split(axis)
         outer, extent, inner = seen.shape
         error = f"{op.name}: there are no elements along axis {axis}"
+        if inner == 1 and isinstance(extent, int) and extent >= 4 * _LANES:
+            partial = workspace("partial", x.dtype, (outer, _LANES))
+            return Call(
+                _long_row_body(combine, select_last_index),
+                (x.view(outer, extent), out.flat(), partial),
+                items=outer,
+                chunk=1,
+            )
         if inner == 1:
             each = max(1, 8192 // max(extent, 1)) if isinstance(extent, int) else 1
             return Call(
@@ -156,12 +210,13 @@ def _kernel(op: Op, first: Any, last: Any) -> Callable[..., Any]:
     return build
 
 
-for _op, _first, _last in (
-    (arg_max, _greater, _greater_or_same),
-    (arg_min, _less, _less_or_same),
+for _op, _combine, _first, _last in (
+    (arg_max, _max, _greater, _greater_or_same),
+    (arg_min, _min, _less, _less_or_same),
 ):
     _op.infer(_infer(_op))
-    _op.kernel(_kernel(_op, _first, _last))
+    _op.kernel(_kernel(_op, _combine, _first, _last))
+    _holes = np.where(tensor((2, 140)) > 1.5, np.float32(np.nan), tensor((2, 140), seed=1))
     _special = values([[1.0, 3.0, 3.0, 0.0], [np.nan, 1.0, np.nan, 2.0], [-np.inf, 0.0, -0.0, 5.0]])
     for _select in (False, True):
         _op.samples += [
@@ -170,6 +225,9 @@ for _op, _first, _last in (
             sample(_special, axis=0, keepdims=False, select_last_index=_select),
             sample(tensor((4, 9), "int8", -2, 2), axis=-1, select_last_index=_select),
             sample(tensor((9, 4), "uint64", 0, 2), axis=0, select_last_index=_select),
+            sample(tensor((3, 150), "int32", -9, 9), axis=1, select_last_index=_select),
+            sample(tensor((3, 133)), axis=1, select_last_index=_select),
+            sample(_holes, axis=1, select_last_index=_select),
         ]
     _op.samples += [
         sample(tensor((7,), "float64"), axis=0, keepdims=False),
