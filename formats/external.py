@@ -6,7 +6,7 @@ import mmap
 import os
 import stat
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ..ir import FormatError, ModelError
@@ -17,10 +17,18 @@ _FLAGS = os.O_RDONLY | _NO_FOLLOW | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O
 
 
 class ExternalData:
-    """The data files of one model; each is opened once and mapped read-only."""
+    """The data files of one model; each is opened once and mapped read-only.
 
-    def __init__(self, folder: Path | None) -> None:
+    ``decode`` gives the content of a stored file, where that is not what is stored.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None,
+        decode: Callable[[memoryview], memoryview] | None = None,
+    ) -> None:
         self._folder = folder
+        self._decode = decode
         self._maps: dict[str, memoryview] = {}
 
     def find(self, entries: Iterable[tuple[str, str]], nbytes: int, what: str) -> memoryview:
@@ -57,7 +65,8 @@ class ExternalData:
             try:
                 size = _checked_size(descriptor, self._folder, location, what)
                 mapped = mmap.mmap(descriptor, size, access=mmap.ACCESS_READ) if size else b""
-                self._maps[location] = memoryview(mapped)
+                stored = memoryview(mapped)
+                self._maps[location] = self._decode(stored) if self._decode else stored
             finally:
                 os.close(descriptor)
         return self._maps[location]

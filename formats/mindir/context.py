@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...ir import Dim, ModelError, UnsupportedError, Value
+from ...ir import Dim, Extent, ModelError, UnsupportedError, Value
 from ...ir.data_type import is_float
 from ..builder import Builder, ops
+from . import convert
 from .items import Constant, Item, Reference, Tensor
 from .region import Region, type_of_array
 
@@ -27,6 +28,11 @@ class Context(Builder):
         super().__init__(region, origin, _stem(proto))
         self.machine, self.frame, self.region, self.proto = machine, frame, region, proto
 
+    @property
+    def primitive(self) -> str:
+        """The name of the primitive that is being read."""
+        return self.machine.model.resolve(self.proto)[1]
+
     def value(self, item: Item, dtype: str | None = None) -> Value:
         """An item as a tensor of this region; scalars become 0-d, tuples of them 1-d tensors.
 
@@ -37,8 +43,10 @@ class Context(Builder):
         if isinstance(item, Reference):
             item = self.machine.read_parameter(item.name)
         if isinstance(item, (Tensor, Constant)):
-            held = isinstance(item, Tensor)
-            value = self.region.local(item) if held else self.region.constant(item)
+            if isinstance(item, Tensor):
+                value = self.region.local(item)
+            else:
+                value = self.region.constant(item)
             return value if dtype is None else self.cast(value, dtype)
         if isinstance(item, (bool, int, float)):
             return self.region.scalar(item, dtype or scalar_type(item))
@@ -96,6 +104,22 @@ class Context(Builder):
         if isinstance(result, (tuple, list)):
             return tuple(self.item(part) for part in result)
         return result
+
+    def index_number(self, item: Item) -> int:
+        """An index that must be known now."""
+        if isinstance(item, (Tensor, Constant, Reference)):
+            return int(self.number(self.value(item), "an index"))
+        if not isinstance(item, int):
+            raise UnsupportedError("an index that only a run tells")
+        return int(item)
+
+    def extent(self, item: Item, what: str) -> Extent:
+        """An extent: known, in terms of the inputs' shapes, or measured while running."""
+        return convert.CONVERTERS["Extent"](self, item, what)  # type: ignore[no-any-return]
+
+    def whole_numbers(self, item: Item, what: str) -> tuple[int, ...]:
+        """Whole numbers that must be known now."""
+        return convert.CONVERTERS["Ints"](self, item, what)  # type: ignore[no-any-return]
 
     def element(self, x: Value, position: int) -> Value:
         """The part of ``x`` at ``position`` of the first axis."""

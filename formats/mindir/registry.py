@@ -13,13 +13,14 @@ import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from ...ir import REQUIRED, ModelError, Op
 
 # A reader takes the node's Context, then its parameters; it returns an item (see items.py): a
 # Value of the graph, a tuple for several results, ...
 Reader = Callable[..., Any]
+_Function = TypeVar("_Function", bound=Reader)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +70,13 @@ _MODULES = (
 
 def reads(
     *names: str, other_names: Mapping[str, str] | None = None, plumbing: bool = False
-) -> Callable[[Reader], Reader]:
+) -> Callable[[_Function], _Function]:
     """Decorator: the function reads the primitives ``names``.
 
     ``other_names`` gives further names, parted by spaces, of attributes.
     """
 
-    def register(function: Reader) -> Reader:
+    def register(function: _Function) -> _Function:
         entry = _entry(function, other_names or {}, plumbing)
         for name in names:
             _insert(name, entry)

@@ -82,7 +82,8 @@ def from_bytes(data: Any, type_: TensorType) -> Array:
         return (np.frombuffer(data, np.uint8) != 0).reshape(type_.static_shape)
     if len(data) == 0:
         return np.zeros(type_.static_shape, type_.numpy)
-    array = np.frombuffer(data, type_.numpy)
+    array: Array = np.frombuffer(data, type_.numpy)
     if sys.byteorder == "big":
         array = array.byteswap()
-    return array.reshape(type_.static_shape)
+    found: Array = array.reshape(type_.static_shape)
+    return found

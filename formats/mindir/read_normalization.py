@@ -1,0 +1,177 @@
+"""Readers of normalizations."""
+
+from __future__ import annotations
+
+from ...ir import UnsupportedError, Value
+from .context import Context, ops
+from .convert import Extents, Ints, Layout
+from .items import Item
+from .read_convolution import as_before, channels_first
+from .registry import reads
+
+
+@reads("BatchNorm", other_names={"data_format": "format", "epsilon": "eps"})
+def _batch_norm(
+    g: Context,
+    x: Value,
+    scale: Value,
+    offset: Value,
+    mean: Value,
+    variance: Value,
+    is_training: bool = False,
+    epsilon: float = 1e-5,
+    momentum: float = 0.1,
+    data_format: Layout = "NCHW",
+) -> Item:
+    if is_training:
+        raise UnsupportedError("BatchNorm in training mode (export the network for inference)")
+    result = _normalized(
+        g, channels_first(g, x, data_format), scale, offset, mean, variance, epsilon
+    )
+    return as_before(g, result, data_format), mean, variance, mean, variance
+
+
+def _normalized(
+    g: Context, x: Value, scale: Value, offset: Value, mean: Value, variance: Value, epsilon: float
+) -> Value:
+    dtype = g.dtype(x)
+    vectors = [g.cast(v, dtype) for v in (scale, offset, mean, variance)]
+    return g.add(ops.batch_normalization, x, *vectors, epsilon=epsilon)
+
+
+@reads("BatchNormExt")
+def _batch_norm_ext(
+    g: Context,
+    x: Value,
+    weight: Value | None = None,
+    bias: Value | None = None,
+    running_mean: Value | None = None,
+    running_var: Value | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    epsilon: float = 1e-5,
+) -> Item:
+    if training or running_mean is None or running_var is None:
+        raise UnsupportedError("BatchNorm in training mode (export the network for inference)")
+    shape = g.shape(running_mean)
+    scale = _filled(g, x, shape, 1) if weight is None else weight
+    offset = _filled(g, x, shape, 0) if bias is None else bias
+    result = _normalized(g, x, scale, offset, running_mean, running_var, epsilon)
+    return result, running_mean, running_var
+
+
+def _filled(g: Context, like: Value, shape: Extents, number: float) -> Value:
+    return g.add(ops.expand, g.scalar_like(like, number), shape=tuple(shape))
+
+
+@reads("LayerNorm", other_names={"epsilon": "eps"})
+def _layer_norm(
+    g: Context,
+    x: Value,
+    gamma: Value,
+    beta: Value,
+    begin_norm_axis: int = 1,
+    begin_params_axis: int = 1,
+    epsilon: float = 1e-7,
+) -> Item:
+    first = g.axis(x, begin_norm_axis)
+    if g.axis(x, begin_params_axis) == first:
+        result = g.add(ops.layer_normalization, x, gamma, beta, axis=first, epsilon=epsilon)
+    else:
+        unit = _filled(g, x, g.shape(x)[first:], 1)
+        result = g.add(ops.layer_normalization, x, unit, None, axis=first, epsilon=epsilon)
+        result = g.add(ops.add, g.add(ops.mul, result, gamma), beta)
+    return result, *_moments(g, x, first)
+
+
+def _moments(g: Context, x: Value, first: int) -> tuple[Value, Value]:
+    axes = tuple(range(first, g.rank(x)))
+    mean = g.add(ops.reduce_mean, x, axes=axes, keepdims=True)
+    apart = g.add(ops.sub, x, mean)
+    square = g.add(ops.mul, apart, apart)
+    return mean, g.add(ops.reduce_mean, square, axes=axes, keepdims=True)
+
+
+@reads("LayerNormExt")
+def _layer_norm_ext(
+    g: Context,
+    x: Value,
+    normalized_shape: Ints,
+    weight: Value | None = None,
+    bias: Value | None = None,
+    eps: float = 1e-5,
+) -> Item:
+    first = g.rank(x) - len(normalized_shape)
+    scale = _filled(g, x, g.shape(x)[first:], 1) if weight is None else weight
+    result = g.add(ops.layer_normalization, x, scale, bias, axis=first, epsilon=eps)
+    return result, *_moments(g, x, first)
+
+
+@reads("GroupNorm")
+def _group_norm(
+    g: Context,
+    x: Value,
+    num_groups: int,
+    weight: Value | None = None,
+    bias: Value | None = None,
+    eps: float = 1e-5,
+) -> Item:
+    shape = g.shape(x)
+    scale = _filled(g, x, shape[1:2], 1) if weight is None else weight
+    offset = _filled(g, x, shape[1:2], 0) if bias is None else bias
+    result = g.add(ops.group_normalization, x, scale, offset, groups=num_groups, epsilon=eps)
+    grouped = g.flatten2(x, 1)
+    grouped = g.reshape(grouped, (shape[0], num_groups, g.shape(grouped)[1] // num_groups))
+    mean, variance = _moments(g, grouped, 2)
+    deviation = g.add(ops.sqrt, g.add(ops.add, variance, g.scalar_like(variance, eps)))
+    pair = (shape[0], num_groups)
+    return result, g.reshape(mean, pair), g.reshape(g.add(ops.reciprocal, deviation), pair)
+
+
+@reads("InstanceNorm", other_names={"epsilon": "eps"})
+def _instance_norm(
+    g: Context,
+    x: Value,
+    gamma: Value,
+    beta: Value,
+    mean: Value,
+    variance: Value,
+    epsilon: float = 1e-5,
+    momentum: float = 0.1,
+) -> Item:
+    result = g.add(ops.instance_normalization, x, gamma, beta, epsilon=epsilon)
+    return result, mean, variance
+
+
+@reads("RmsNorm", other_names={"epsilon": "eps"})
+def _rms_norm(g: Context, x: Value, gamma: Value, epsilon: float = 1e-6) -> Item:
+    first = g.rank(x) - g.rank(gamma)
+    result = g.add(ops.rms_normalization, x, gamma, axis=first, epsilon=epsilon)
+    axes = tuple(range(first, g.rank(x)))
+    mean = g.add(ops.reduce_mean, g.add(ops.mul, x, x), axes=axes, keepdims=True)
+    root = g.add(ops.sqrt, g.add(ops.add, mean, g.scalar_like(mean, epsilon)))
+    return result, g.add(ops.reciprocal, root)
+
+
+@reads("LRN")
+def _lrn(
+    g: Context,
+    x: Value,
+    depth_radius: int = 5,
+    bias: float = 1.0,
+    alpha: float = 1.0,
+    beta: float = 0.5,
+    norm_region: str = "ACROSS_CHANNELS",
+) -> Value:
+    if norm_region != "ACROSS_CHANNELS":
+        raise UnsupportedError(f"LRN over {norm_region}")
+    # ONNX divides alpha by the window's size, MindSpore does not.
+    size = 2 * depth_radius + 1
+    return g.add(ops.lrn, x, size=size, alpha=alpha * size, beta=beta, bias=bias)
+
+
+@reads("L2Normalize")
+def _l2_normalize(g: Context, x: Value, axis: Ints = (0,), epsilon: float = 1e-4) -> Value:
+    total = g.add(ops.reduce_sum, g.add(ops.mul, x, x), axes=g.axes(x, axis), keepdims=True)
+    total = g.add(ops.maximum, total, g.scalar_like(total, epsilon))
+    return g.add(ops.div, x, g.add(ops.sqrt, total))

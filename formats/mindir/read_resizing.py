@@ -1,0 +1,166 @@
+"""Readers of interpolation."""
+
+from __future__ import annotations
+
+from ...ir import Extent, UnsupportedError, Value
+from .context import Context, ops
+from .convert import Extents, enumerated
+from .items import Item
+from .registry import reads
+
+
+def _coordinates(align_corners: bool, half_pixel: bool) -> str:
+    if align_corners:
+        return "align_corners"
+    return "half_pixel" if half_pixel else "asymmetric"
+
+
+def resized(g: Context, x: Value, size: Extents, **settings: object) -> Value:
+    """``x`` with its last axes interpolated to ``size``."""
+    sizes = (*g.shape(x)[: g.rank(x) - len(size)], *size)
+    return g.add(ops.resize, x, sizes=sizes, **settings)
+
+
+@reads("ResizeBilinearV2", "ResizeBilinear")
+def _bilinear(
+    g: Context,
+    x: Value,
+    size: Extents,
+    align_corners: bool = False,
+    half_pixel_centers: bool = False,
+) -> Value:
+    where = _coordinates(align_corners, half_pixel_centers)
+    return resized(g, x, size, mode="linear", coordinate_transformation=where)
+
+
+@reads("ResizeNearestNeighbor", "ResizeNearestNeighborV2")
+def _nearest(
+    g: Context,
+    x: Value,
+    size: Extents,
+    align_corners: bool = False,
+    half_pixel_centers: bool = False,
+) -> Value:
+    where = _coordinates(align_corners, half_pixel_centers)
+    # floor(i in / out), floor((i + 1/2) in / out), or the nearer one, half up.
+    rounding = "floor" if where == "asymmetric" else "round_prefer_ceil"
+    return resized(
+        g, x, size, mode="nearest", coordinate_transformation=where, nearest_mode=rounding
+    )
+
+
+@reads("ResizeBicubic")
+def _bicubic(
+    g: Context,
+    x: Value,
+    size: Extents,
+    align_corners: bool = False,
+    half_pixel_centers: bool = False,
+) -> Value:
+    where = _coordinates(align_corners, half_pixel_centers)
+    return resized(
+        g,
+        x,
+        size,
+        mode="cubic",
+        coordinate_transformation=where,
+        cubic_coeff_a=-0.5 if half_pixel_centers else -0.75,
+        exclude_outside=half_pixel_centers,
+    )
+
+
+@reads("ResizeLinear1D", other_names={"mode": "coordinate_transformation_mode"})
+def _linear_1d(g: Context, x: Value, size: Extents, mode: Item = "align_corners") -> Value:
+    names = {0: "asymmetric", 1: "align_corners", 2: "half_pixel"}
+    where = enumerated(mode, names, "coordinate_transformation_mode")
+    return resized(g, x, size, mode="linear", coordinate_transformation=where)
+
+
+def _upsampled_size(g: Context, x: Value, output_size: Extents | None, scales: Item) -> Extents:
+    if output_size is not None and (scales is None or scales == ()):
+        return output_size
+    if not isinstance(scales, tuple):
+        raise UnsupportedError("an interpolation with neither sizes nor scales")
+    found: list[Extent] = []
+    for extent, scale in zip(g.shape(x)[-len(scales) :], scales, strict=True):
+        if not isinstance(scale, (int, float)) or scale <= 0:
+            raise UnsupportedError(f"an interpolation by {scale}")
+        if isinstance(extent, int):
+            found.append(int(extent * scale))
+        elif int(scale) == scale:
+            found.append(extent * int(scale))
+        else:
+            raise UnsupportedError(f"an interpolation of {g.type(x)} by {scale}")
+    return tuple(found)
+
+
+@reads("UpsampleNearest1D", "UpsampleNearest2D", "UpsampleNearest3D")
+def _upsample_nearest(
+    g: Context, x: Value, output_size: Extents | None = None, scales: Item = None
+) -> Value:
+    size = _upsampled_size(g, x, output_size, scales)
+    return resized(
+        g, x, size, mode="nearest", coordinate_transformation="asymmetric", nearest_mode="floor"
+    )
+
+
+@reads("UpsampleLinear1D", "UpsampleBilinear2D", "UpsampleTrilinear3D", "UpsampleBicubic2D")
+def _upsample_linear(
+    g: Context,
+    x: Value,
+    output_size: Extents | None = None,
+    scales: Item = None,
+    align_corners: bool = False,
+) -> Value:
+    size = _upsampled_size(g, x, output_size, scales)
+    mode = "cubic" if g.primitive == "UpsampleBicubic2D" else "linear"
+    return resized(
+        g,
+        x,
+        size,
+        mode=mode,
+        coordinate_transformation=_coordinates(align_corners, True),
+        cubic_coeff_a=-0.75,
+    )
+
+
+@reads("GridSampler2D", "GridSampler3D")
+def _grid_sampler(
+    g: Context,
+    x: Value,
+    grid: Value,
+    interpolation_mode: Item = "bilinear",
+    padding_mode: Item = "zeros",
+    align_corners: bool = False,
+) -> Value:
+    mode = enumerated(interpolation_mode, {0: "bilinear", 1: "nearest"}, "interpolation_mode")
+    edges = enumerated(padding_mode, {0: "zeros", 1: "border", 2: "reflection"}, "padding_mode")
+    if mode not in ("bilinear", "nearest"):
+        raise UnsupportedError(f"GridSampler with interpolation_mode {mode!r}")
+    return g.add(
+        ops.grid_sample,
+        x,
+        grid,
+        mode="linear" if mode == "bilinear" else "nearest",
+        padding=edges,
+        align_corners=align_corners,
+    )
+
+
+@reads("AffineGrid")
+def _affine_grid(
+    g: Context, theta: Value, output_size: Extents, align_corners: bool = False
+) -> Value:
+    if len(output_size) != 4 or any(not isinstance(e, int) for e in output_size):
+        raise UnsupportedError(f"AffineGrid to {output_size}")
+    axes = []
+    for extent in output_size[2:]:
+        count = int(extent)  # type: ignore[arg-type]
+        step = 2.0 / max(count - 1, 1) if align_corners else 2.0 / count
+        start = (-1.0 if count > 1 else 0.0) if align_corners else -1.0 + step / 2
+        axes.append([start + k * step for k in range(count)])
+    rows = [[x, y, 1.0] for y in axes[0] for x in axes[1]]
+    points = g.constant(rows, g.dtype(theta))
+    turned = g.transpose(theta, (0, 2, 1))
+    found = g.add(ops.matmul, points, turned)
+    return g.reshape(found, (g.shape(theta)[0], *output_size[2:], 2))
