@@ -47,6 +47,7 @@ _MODULES = (
     "quantization",
     "control",
     "sequence",
+    "images",
     "legacy",
 )
 

@@ -245,3 +245,68 @@ def _resize(w: Writer, node: Node, x: str) -> str:
         extrapolation_value=attrs["extrapolation_value"],
         antialias=int(attrs["antialias"]),
     )
+
+
+@writes("grid_sample")
+def _grid_sample(w: Writer, node: Node, x: str, grid: str) -> str:
+    return w.add(
+        "GridSample",
+        x,
+        grid,
+        mode=node.attrs["mode"],
+        padding_mode=node.attrs["padding"],
+        align_corners=int(node.attrs["align_corners"]),
+    )
+
+
+@writes("roi_align")
+def _roi_align(w: Writer, node: Node, x: str, regions: str, images: str) -> str:
+    attributes = dict(node.attrs)
+    half_pixel = attributes.pop("half_pixel")
+    mode = "half_pixel" if half_pixel else "output_half_pixel"
+    return w.add("RoiAlign", x, regions, images, coordinate_transformation_mode=mode, **attributes)
+
+
+@writes("non_max_suppression")
+def _non_max_suppression(
+    w: Writer,
+    node: Node,
+    boxes: str,
+    scores: str,
+    iou_threshold: str | None = None,
+    score_threshold: str | None = None,
+) -> list[str]:
+    found = w.add(
+        "NonMaxSuppression",
+        boxes,
+        scores,
+        w.extents([node.attrs["most"]]),
+        iou_threshold,
+        score_threshold,
+        center_point_box=int(node.attrs["centred"]),
+    )
+    count = w.add("Shape", found, start=0, end=1)
+    room = w.add("Sub", w.extents([node.types[0].shape[0]]), count)
+    pads = w.add("Concat", w.integers([0, 0]), room, w.integers([0]), axis=0)
+    return [w.add("Pad", found, pads), count]
+
+
+@writes("det")
+def _det(w: Writer, node: Node, x: str) -> str:
+    return w.add("Det", x)
+
+
+@writes("column_image")
+def _column_image(w: Writer, node: Node, x: str) -> str:
+    attrs = node.attrs
+    rank = len(attrs["block"])
+    pads = [*(attrs["pads_begin"] or (0,) * rank), *(attrs["pads_end"] or (0,) * rank)]
+    return w.add(
+        "Col2Im",
+        x,
+        w.extents(attrs["image"]),
+        w.integers(attrs["block"]),
+        dilations=list(attrs["dilations"]) or None,
+        strides=list(attrs["strides"]) or None,
+        pads=_numbers("paddings", pads),
+    )
