@@ -244,8 +244,17 @@ def _(
 
 
 def _inside(item, extent, start, size, step):  # type: ignore[no-untyped-def]
-    last = start + (size - 1) * step
-    return 1 if size > 0 and (start < 0 or start >= extent or last < 0 or last >= extent) else 0
+    """1 where an element is outside; nothing is multiplied, for that could wrap around."""
+    if size <= 0:
+        return 0
+    if start < 0 or start >= extent or step == 0:
+        return 1
+    if size == 1:
+        return 0
+    if step <= -extent or step >= extent:
+        return 1
+    room = (extent - 1 - start) // step if step > 0 else start // -step
+    return 1 if size - 1 > room else 0
 
 
 @slice_.kernel

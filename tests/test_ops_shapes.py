@@ -269,3 +269,40 @@ def test_references_compute_with_symbolic_extents(case: Any) -> None:
     found = np.asarray(op.reference(*arrays, **attributes)).reshape(-1).tolist()
     assert tuple(found) == wanted
     assert all(isinstance(item, (int, Dim)) for item in found)
+
+
+def slice_by_run(start: Extent, size: Extent, step: Extent) -> Graph:
+    return graph_of("slice", [floats(9)], {"starts": (start,), "sizes": (size,), "steps": (step,)})
+
+
+@pytest.mark.parametrize(
+    ("start", "size", "step", "n", "m", "fits"),
+    [
+        (N, 3, 2, 4, 1, True),
+        (N, 3, 2, 5, 1, False),
+        (N, 3, -2, 4, 1, True),
+        (N, 3, -2, 3, 1, False),
+        (0, N, 2**62, 5, 1, False),  # 4 * 2**62 wraps around to 0
+        (0, N, 2**62, 1, 1, True),
+        (8, N, -(2**63), 3, 1, False),
+        (N, M, 1, 8, 1, True),
+        (N, M, 1, 8, 2, False),
+        (N, M, 1, 9, 1, False),
+    ],
+)
+def test_slices_that_only_the_run_decides(
+    start: Extent, size: Extent, step: int, n: int, m: int, fits: bool
+) -> None:
+    graph = slice_by_run(start, size, step)
+    inputs = [tensor((n,)), tensor((m,)), tensor((9,), seed=1)]
+    session = compile_graph(graph, "cpu")
+    feed = {spec.name: array for spec, array in zip(session.inputs, inputs, strict=True)}
+    if fits:
+        wanted = run_reference(graph, inputs)[0]
+        np.testing.assert_array_equal(run_kernels(graph, inputs)[0], wanted)
+        np.testing.assert_array_equal(session.run(None, feed)[0], wanted)
+        return
+    with pytest.raises(Error, match="slice"):
+        session.run(None, feed)
+    with pytest.raises(ModelError, match="slice"):
+        run_kernels(graph, inputs)
