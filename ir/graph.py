@@ -65,7 +65,7 @@ class Graph(Body):
         self._output_names: list[str] = []
         self._params: dict[str, Array | LazyArray] = {}
         self._symbols: dict[str, tuple[Value, int]] = {}
-        self._equalities: list[Equality] = []
+        self._equalities: dict[str, list[Equality]] = {}  # by the node that assumes them
         self._count = 0  # nodes ever added: their order, and the source of fresh names
 
     # --- reading -------------------------------------------------------------------------
@@ -103,7 +103,7 @@ class Graph(Body):
     @property
     def equalities(self) -> tuple[Equality, ...]:
         """Assumptions about symbolic extents that must be checked."""
-        return tuple(self._equalities)
+        return tuple(e for equalities in self._equalities.values() for e in equalities)
 
     def __str__(self) -> str:
         from .text import print_graph  # it needs this module
@@ -214,7 +214,8 @@ class Graph(Body):
             raise type(error)(f"node {name!r}{where}: {error}") from error
         node = Node(name, op, tuple(inputs), attrs, inferred, origin)
         self._insert(node)
-        self._equalities += [Equality(left, right, name) for left, right in equalities]
+        if equalities:
+            self._equalities[name] = [Equality(left, right, name) for left, right in equalities]
         return node
 
     def output(self, value: Value, name: str = "") -> None:
@@ -245,9 +246,9 @@ class Graph(Body):
 
     def assume(self, equalities: Iterable[Equality]) -> None:
         """Put these assumptions in place of the recorded ones; each names a node of the graph."""
-        found = list(equalities)
-        for equality in found:
-            self.node(equality.node)
+        found: dict[str, list[Equality]] = {}
+        for equality in equalities:
+            found.setdefault(self.node(equality.node).name, []).append(equality)
         self._equalities = found
 
     # --- changing ------------------------------------------------------------------------
@@ -347,13 +348,29 @@ class Graph(Body):
                 pending.extend(self._nx.predecessors(name))
         live.update(value.node for value in self._inputs)
         dead = [name for name in self._nx if name not in live]
-        self._nx.remove_nodes_from(dead)
-        for name in dead:
-            self._params.pop(name, None)
-        if dead:
-            self._symbols = {k: v for k, v in self._symbols.items() if v[0].node in live}
-            self._equalities = [e for e in self._equalities if e.node in live]
+        self._remove(dead)
         return len(dead)
+
+    def drop(self, name: str) -> int:
+        """Remove one node if nothing needs it, then what only it needed; returns how many went."""
+        kept = {value.node for value in (*self._outputs, *self._inputs)}
+        pending, count = [name], 0
+        while pending:
+            here = pending.pop()
+            if here in self._nx and here not in kept and not self._nx.succ[here]:
+                pending.extend(self._nx.predecessors(here))
+                self._remove([here])
+                count += 1
+        return count
+
+    def _remove(self, names: Sequence[str]) -> None:
+        self._nx.remove_nodes_from(names)
+        for name in names:
+            self._params.pop(name, None)
+            self._equalities.pop(name, None)
+        gone = set(names)
+        for symbol in [k for k, (source, _) in self._symbols.items() if source.node in gone]:
+            del self._symbols[symbol]
 
     def substitute(self, values: Mapping[str, Extent]) -> Graph:
         """A copy in which symbols, in bodies of control flow too, are replaced by name."""
@@ -372,10 +389,10 @@ class Graph(Body):
             attrs = {key: substituted(value, values) for key, value in node.attrs.items()}
             types = tuple(type_.substitute(values) for type_ in node.types)
             self._update(replace(node, attrs=MappingProxyType(attrs), types=types))
-        self._equalities = [
+        self.assume(
             Equality(dim.substitute(e.left, values), dim.substitute(e.right, values), e.node)
-            for e in self._equalities
-        ]
+            for e in self.equalities
+        )
 
     def copy(self) -> Graph:
         """An independent graph with the same frozen nodes and arrays."""
@@ -384,7 +401,7 @@ class Graph(Body):
         other._inputs, other._outputs = list(self._inputs), list(self._outputs)
         other._output_names = list(self._output_names)
         other._params, other._symbols = dict(self._params), dict(self._symbols)
-        other._equalities, other._count = list(self._equalities), self._count
+        other._equalities, other._count = dict(self._equalities), self._count
         return other
 
     # --- inside --------------------------------------------------------------------------

@@ -110,7 +110,10 @@ def substituted(value: Any, values: Mapping[str, Extent]) -> Any:
         return dim.substitute(value, values)
     if isinstance(value, tuple):
         return tuple(substituted(item, values) for item in value)
-    return value.substitute(values) if isinstance(value, Body) else value
+    if isinstance(value, Body):
+        # A symbol that the body measures itself is another one, whatever its name.
+        return value.substitute({k: v for k, v in values.items() if k not in value.symbols})
+    return value
 
 
 def mentioned_symbols(node: Node) -> frozenset[str]:
