@@ -1,0 +1,367 @@
+"""Network definitions: MindSpore's names and sizes, graphs, and numbers against plain NumPy."""
+
+import math
+
+import numpy as np
+import pytest
+
+import opweave as ow
+from opweave.ir import Graph, ModelError, TensorType, check, symbol
+from opweave.ir.evaluate import evaluate
+from opweave.networks import network_named, network_names, trace
+from opweave.networks.bert import BertCLSModel, BertConfig, TinyBertCLSModel
+from opweave.networks.mobilenet import make_divisible
+from opweave.networks.resnet import ResidualBlock, ResidualBlockBase, ResNet
+
+# Parameters and multiply-adds of MindSpore's model zoo: measured on its exported graphs.
+SIZES = {
+    "lenet": (61_684, 0.0004e9),
+    "resnet18": (11_699_625, 1.814e9),
+    "resnet34": (21_815_209, 3.664e9),
+    "resnet50": (25_612_201, 4.089e9),
+    "resnet101": (44_656_553, 7.801e9),
+    "resnet152": (60_346_281, 11.514e9),
+    "mobilenet_v2": (3_538_984, 0.301e9),
+    "vgg16": (138_353_320, 15.470e9),
+    "bert_base": (102_269_186, 11.174e9),
+    "tinybert": (19_165_058, 0.956e9),
+}
+
+# Convolutions (kernel, channels in > out, @ output height), pools and dense layers, in order.
+LAYERS = {
+    "lenet": "5x5 1>6@28; Max@14; 5x5 6>16@10; Max@5; FC 400>120; FC 120>84; FC 84>10",
+    "resnet18": "7x7 3>64@112; Max@56; " + "3x3 64>64@56; " * 4 + "3x3 64>128@28; "
+    "3x3 128>128@28; 1x1 64>128@28; 3x3 128>128@28; 3x3 128>128@28; 3x3 128>256@14; "
+    "3x3 256>256@14; 1x1 128>256@14; 3x3 256>256@14; 3x3 256>256@14; 3x3 256>512@7; "
+    "3x3 512>512@7; 1x1 256>512@7; 3x3 512>512@7; 3x3 512>512@7; FC 512>1001",
+    "vgg16": "3x3 3>64@224; 3x3 64>64@224; Max@112; 3x3 64>128@112; 3x3 128>128@112; Max@56; "
+    "3x3 128>256@56; 3x3 256>256@56; 3x3 256>256@56; Max@28; 3x3 256>512@28; 3x3 512>512@28; "
+    "3x3 512>512@28; Max@14; 3x3 512>512@14; 3x3 512>512@14; 3x3 512>512@14; Max@7; "
+    "FC 25088>4096; FC 4096>4096; FC 4096>1000",
+}
+
+NAMES = {
+    "lenet": {"conv1.weight": (6, 1, 5, 5), "fc1.weight": (120, 400), "fc3.bias": (10,)},
+    "resnet18": {
+        "conv1.weight": (64, 3, 7, 7),
+        "layer1.0.bn1d.gamma": (64,),
+        "layer2.0.down_sample_layer.1.moving_mean": (128,),
+        "layer4.1.bn2d.moving_variance": (512,),
+    },
+    "resnet50": {
+        "conv1.weight": (64, 3, 7, 7),
+        "bn1.gamma": (64,),
+        "layer1.0.conv1.weight": (64, 64, 1, 1),
+        "layer1.0.bn1.moving_mean": (64,),
+        "layer1.0.down_sample_layer.0.weight": (256, 64, 1, 1),
+        "layer3.5.conv2.weight": (256, 256, 3, 3),
+        "layer4.2.bn3.beta": (2048,),
+        "end_point.weight": (1001, 2048),
+        "end_point.bias": (1001,),
+    },
+    "mobilenet_v2": {
+        "features.0.features.0.weight": (32, 3, 3, 3),
+        "features.0.features.1.moving_variance": (32,),
+        "features.1.conv.0.features.0.weight": (32, 1, 3, 3),
+        "features.1.conv.1.weight": (16, 32, 1, 1),
+        "features.2.conv.1.features.1.gamma": (96,),
+        "features.17.conv.3.beta": (320,),
+        "features.18.features.0.weight": (1280, 320, 1, 1),
+        "head.1.weight": (1000, 1280),
+    },
+    "vgg16": {
+        "layers.0.weight": (64, 3, 3, 3),
+        "layers.28.weight": (512, 512, 3, 3),
+        "classifier.0.weight": (4096, 25088),
+        "classifier.6.bias": (1000,),
+    },
+    "bert_base": {
+        "bert.bert_embedding_lookup.embedding_table": (21128, 768),
+        "bert.bert_embedding_postprocessor.token_type_embedding.embedding_table": (2, 768),
+        "bert.bert_embedding_postprocessor.full_position_embedding.embedding_table": (512, 768),
+        "bert.bert_embedding_postprocessor.layernorm.gamma": (768,),
+        "bert.bert_encoder.layers.0.attention.attention.query_layer.weight": (768, 768),
+        "bert.bert_encoder.layers.11.attention.output.dense.bias": (768,),
+        "bert.bert_encoder.layers.11.attention.output.layernorm.beta": (768,),
+        "bert.bert_encoder.layers.3.intermediate.weight": (3072, 768),
+        "bert.bert_encoder.layers.3.output.dense.weight": (768, 3072),
+        "bert.dense.weight": (768, 768),
+        "dense_1.weight": (2, 768),
+    },
+    "tinybert": {
+        "bert.bert_embedding_lookup.embedding_table": (30522, 384),
+        "bert.bert_encoder.layers.3.output.dense.weight": (384, 1536),
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def networks():
+    return {name: network_named(name)[0] for name in network_names()}
+
+
+def test_sizes_cover_all_networks():
+    assert set(SIZES) == set(network_names())
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_parameters(networks, name):
+    parameters = networks[name].parameters_dict()
+    assert sum(parameter.type.size for parameter in parameters.values()) == SIZES[name][0]
+    for wanted, shape in NAMES.get(name, {}).items():
+        assert parameters[wanted].shape == shape
+        assert parameters[wanted].name == wanted
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_graph(networks, name):
+    network = networks[name]
+    graph = trace(network)
+    check(graph)
+    assert set(graph.params) - set(network.parameters_dict()) <= {
+        value for value in graph.params if value.startswith("constant")
+    }
+    assert set(network.parameters_dict()) <= set(graph.params)
+    products = [node for node in graph.operators() if "dot" in node.op.traits]
+    multiplied = sum(
+        node.op.cost_of([graph.type(v) for v in node.operands], node.attrs).flops // 2
+        for node in products
+    )
+    # The zoo's figures leave out the products of attention scores and are rounded.
+    assert multiplied == pytest.approx(SIZES[name][1], rel=0.02, abs=1e5)
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_symbolic_batch(name):
+    network, types = network_named(name, batch=symbol("n", 1), num_classes=7)
+    graph = trace(network, *types)
+    check(graph)
+    assert [str(graph.type(value)) for value in graph.outputs] == ["float32[n, 7]"]
+    assert not graph.equalities
+
+
+def described(graph: Graph) -> str:
+    found = []
+    for node in graph.operators():
+        kinds = [graph.type(value) for value in node.operands]
+        if node.op.name == "convolution":
+            weight, height = kinds[1].shape, node.types[0].shape[2]
+            depth = "g" if node.attrs["groups"] > 1 else ""
+            kernel = f"{weight[2]}x{weight[3]}"
+            inputs = kinds[0].shape[1]
+            found.append(f"{kernel} {inputs}>{weight[0]}{depth}@{height}")
+        elif node.op.name == "max_pool":
+            found.append(f"Max@{node.types[0].shape[2]}")
+        elif node.op.name == "matmul":
+            found.append(f"FC {kinds[1].shape[1]}>{kinds[1].shape[0]}")
+    return "; ".join(found)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_in_order(networks, name):
+    assert described(trace(networks[name])) == LAYERS[name]
+
+
+def test_layers_of_mobilenet(networks):
+    found = described(trace(networks["mobilenet_v2"])).split("; ")
+    assert found[:6] == [
+        *("3x3 3>32@112", "3x3 32>32g@112", "1x1 32>16@112"),
+        *("1x1 16>96@112", "3x3 96>96g@56", "1x1 96>24@56"),
+    ]
+    assert found[-5:] == [
+        *("1x1 160>960@7", "3x3 960>960g@7", "1x1 960>320@7"),
+        *("1x1 320>1280@7", "FC 1280>1000"),
+    ]
+    assert len(found) == 53
+    assert [make_divisible(width, 8) for width in (32 * 0.35, 24, 16 * 0.5, 90)] == [16, 24, 8, 88]
+
+
+def test_options():
+    _, types = network_named("bert_base", batch=symbol("n"), length=symbol("t"))
+    assert [str(type_) for type_ in types] == ["int32[n, t]"] * 3
+    small, _ = network_named("tinybert", size="4x312")
+    assert small.parameters_dict()["bert.dense.weight"].shape == (312, 312)
+    large, _ = network_named("tinybert", size="6x768")
+    assert "bert.bert_encoder.layers.5.intermediate.bias" in large.parameters_dict()
+    normalised = ow.networks.vgg16(10, batch_norm=True, pad_mode="same", padding=0)
+    assert normalised.parameters_dict()["layers.1.gamma"].shape == (64,)
+    assert "head.2.weight" in ow.networks.mobilenet_v2(has_dropout=True).parameters_dict()
+    with pytest.raises(ModelError, match=r"no network 'resnet51'.*resnet50"):
+        network_named("resnet51")
+    with pytest.raises(ModelError, match="no option classes"):
+        network_named("resnet50", classes=3)
+    with pytest.raises(ModelError, match="does not take sequences"):
+        network_named("lenet", length=3)
+    with pytest.raises(ModelError, match="positions end at 512"):
+        trace(*_with_types(network_named("bert_base", length=513)))
+
+
+def _with_types(found):
+    network, types = found
+    return network, *types
+
+
+# --- numbers -----------------------------------------------------------------------------
+
+
+def randomised(network, seed=0):
+    """New numbers for all parameters, also those that begin as zeros and ones; in float64."""
+    generator = np.random.default_rng(seed)
+    found = {}
+    for name, parameter in network.parameters_and_names():
+        shape = parameter.type.static_shape
+        if name.endswith(("gamma", "moving_variance")):
+            data = generator.uniform(0.5, 1.5, shape)
+        else:
+            scale = 1.0 / math.sqrt(max(math.prod(shape[1:]), 4))
+            data = generator.standard_normal(shape) * scale
+        parameter.set_data(data.astype(np.float32))
+        found[name] = data.astype(np.float32).astype(np.float64)
+    return found
+
+
+def results(network, *inputs):
+    graph = trace(network, *[TensorType.of(array) for array in inputs])
+    check(graph)
+    return evaluate(graph, inputs)
+
+
+def windows(x, kernel, stride):
+    view = np.lib.stride_tricks.sliding_window_view(x, kernel, axis=(2, 3))
+    return view[:, :, ::stride, ::stride]
+
+
+def conv(x, weight, stride=1, pads=(0, 0)):
+    x = np.pad(x, [(0, 0), (0, 0), pads, pads])
+    return np.einsum("nchwij,ocij->nohw", windows(x, weight.shape[2:], stride), weight)
+
+
+def norm(p, name, x, eps):
+    mean, variance, gamma, beta = (
+        p[f"{name}.{part}"][:, None, None]
+        for part in ("moving_mean", "moving_variance", "gamma", "beta")
+    )
+    return (x - mean) / np.sqrt(variance + eps) * gamma + beta
+
+
+def relu(x):
+    return np.maximum(x, 0.0)
+
+
+def test_lenet_agrees_with_numpy():
+    network = ow.networks.lenet(seed=3)
+    p = randomised(network)
+    x = np.random.default_rng(1).standard_normal((2, 1, 32, 32)).astype(np.float32)
+    y = windows(relu(conv(x, p["conv1.weight"])), (2, 2), 2).max((4, 5))
+    y = windows(relu(conv(y, p["conv2.weight"])), (2, 2), 2).max((4, 5)).reshape(2, -1)
+    y = relu(y @ p["fc1.weight"].T + p["fc1.bias"])
+    y = relu(y @ p["fc2.weight"].T + p["fc2.bias"])
+    y = y @ p["fc3.weight"].T + p["fc3.bias"]
+    (found,) = results(network, x)
+    np.testing.assert_allclose(found, y, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("block", [ResidualBlock, ResidualBlockBase])
+def test_thin_resnet_agrees_with_numpy(block):
+    base = block is ResidualBlockBase
+    first = 4 if base else 8
+    outputs = [first * 2**stage for stage in range(4)]
+    network = ResNet(block, (1, 2, 1, 1), [4, *outputs[:3]], outputs, (1, 2, 2, 2), 5)
+    p = randomised(network)
+    x = np.random.default_rng(1).standard_normal((2, 3, 64, 64)).astype(np.float32)
+
+    # On these even extents "same" with a stride of 2 puts the odd element of padding behind.
+    def pads(kernel, stride):
+        side = kernel // 2
+        return (side, side) if base or stride == 1 else ((kernel - 2) // 2, side)
+
+    def layer(y, name, bn, eps=1e-4, stride=1):
+        weight = p[f"{name}.weight"]
+        padding = pads(weight.shape[2], stride) if weight.shape[2] > 1 else (0, 0)
+        return norm(p, bn, conv(y, weight, stride, padding), eps)
+
+    y = relu(layer(x, "conv1", "bn1", 1e-5 if base else 1e-4, 2))
+    around = (1, 1) if base else (0, 1)
+    y = np.pad(y, [(0, 0), (0, 0), around, around])
+    y = windows(y, (3, 3), 2).max((4, 5))
+    for stage, count in enumerate((1, 2, 1, 1), 1):
+        for place in range(count):
+            name = f"layer{stage}.{place}"
+            stride = 2 if stage > 1 and place == 0 else 1
+            shortcut = y
+            if f"{name}.down_sample_layer.0.weight" in p:
+                down = f"{name}.down_sample_layer"
+                eps = 1e-5 if base else 1e-4
+                shortcut = layer(y, f"{down}.0", f"{down}.1", eps, stride)
+            if base:
+                y = relu(layer(y, f"{name}.conv1", f"{name}.bn1d", stride=stride))
+                y = layer(y, f"{name}.conv2", f"{name}.bn2d")
+            else:
+                y = relu(layer(y, f"{name}.conv1", f"{name}.bn1"))
+                y = relu(layer(y, f"{name}.conv2", f"{name}.bn2", stride=stride))
+                y = layer(y, f"{name}.conv3", f"{name}.bn3")
+            y = relu(y + shortcut)
+    y = y.mean((2, 3)) @ p["end_point.weight"].T + p["end_point.bias"]
+    (found,) = results(network, x)
+    np.testing.assert_allclose(found, y, rtol=1e-4, atol=1e-4 * np.abs(y).max())
+
+
+@pytest.mark.parametrize("kind", [BertCLSModel, TinyBertCLSModel])
+def test_small_bert_agrees_with_numpy(kind):
+    config = BertConfig(50, 24, 2, 3, 40, max_position_embeddings=12)
+    network = kind(config, 3)
+    p = randomised(network)
+    generator = np.random.default_rng(1)
+    ids = generator.integers(0, 50, (2, 9), dtype=np.int32)
+    mask = np.ones((2, 9), np.int32)
+    mask[1, 6:] = 0
+    types = generator.integers(0, 2, (2, 9), dtype=np.int32)
+
+    def dense(y, name):
+        return y @ p[f"{name}.weight"].T + p[f"{name}.bias"]
+
+    def layer_norm(y, name):
+        y = y - y.mean(-1, keepdims=True)
+        y = y / np.sqrt((y * y).mean(-1, keepdims=True) + 1e-7)
+        return y * p[f"{name}.gamma"] + p[f"{name}.beta"]
+
+    def heads(y):
+        return y.reshape(2, 9, 3, 8).swapaxes(1, 2)
+
+    after = "bert.bert_embedding_postprocessor"
+    y = p["bert.bert_embedding_lookup.embedding_table"][ids]
+    y = y + p[f"{after}.token_type_embedding.embedding_table"][types]
+    y = y + p[f"{after}.full_position_embedding.embedding_table"][:9]
+    y = layer_norm(y, f"{after}.layernorm")
+    for number in range(2):
+        name = f"bert.bert_encoder.layers.{number}"
+        query, key, value = (
+            heads(dense(y, f"{name}.attention.attention.{part}_layer"))
+            for part in ("query", "key", "value")
+        )
+        scores = query @ key.swapaxes(-1, -2) / math.sqrt(8)
+        weights = np.exp(scores + (1 - mask[:, None, None]) * -10000.0)
+        weights /= weights.sum(-1, keepdims=True)
+        context = (weights @ value).swapaxes(1, 2).reshape(2, 9, 24)
+        inner = f"{name}.attention.output"
+        y = layer_norm(y + dense(context, f"{inner}.dense"), f"{inner}.layernorm")
+        wide = dense(y, f"{name}.intermediate")
+        wide = 0.5 * wide * (1 + np.tanh(math.sqrt(2 / math.pi) * (wide + 0.044715 * wide**3)))
+        y = layer_norm(y + dense(wide, f"{name}.output.dense"), f"{name}.output.layernorm")
+    y = np.tanh(dense(y[:, 0], "bert.dense"))
+    y = dense(relu(y) if kind is TinyBertCLSModel else y, "dense_1")
+    y = y - np.log(np.exp(y).sum(-1, keepdims=True))
+    given = (ids, types, mask) if kind is TinyBertCLSModel else (ids, mask, types)
+    (found,) = results(network, *given)
+    np.testing.assert_allclose(found, y, rtol=1e-4, atol=1e-5)
+
+
+def test_bert_takes_any_length():
+    network = BertCLSModel(BertConfig(50, 24, 1, 3, 40, max_position_embeddings=12), 3)
+    type_ = TensorType("int32", (symbol("n", 1), symbol("t", 1, 12)))
+    graph = trace(network, type_, type_, type_)
+    check(graph)
+    for shape in ((1, 4), (3, 12)):
+        ids = np.ones(shape, np.int32)
+        expected = results(network, ids, ids, ids)
+        np.testing.assert_array_equal(evaluate(graph, [ids, ids, ids]), expected)
