@@ -1,21 +1,35 @@
 """Rewrite rules as data: a pattern anchored at its root, and a function that builds the new value.
 
-Inside a pattern, operands are ordered; a string binds the value at that place (the same string
-twice must find the same value twice), a nested pattern asks for a node. Values inside a
-pattern, apart from its root, must have no other reader, so that the old nodes die.
+Inside a pattern operands are ordered. A string binds the value at that place (the same string
+twice must find the same value twice), a number asks for a parameter of one element with that
+value, None for an operand that is left out, a nested pattern for a node. Values inside a
+pattern, apart from its root, must have no other reader, so that the old nodes die. ::
+
+    @rule(pattern(mul, "x", pattern(sigmoid, "x"), commutes=True))
+    def swish_of_x(graph: Graph, match: Match) -> Value | None:
+        return graph.add(swish, match["x"])
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from ..ir import Graph, ModelError, Node, Op, Value
+from ..ir import Error, Graph, ModelError, Node, Op, Value
+from ..ir.data_type import is_float
 
 # A rule that fires this often on one graph undoes its own work, or another rule's.
-_FIRINGS_PER_NODE = 50
+_FIRINGS_PER_NODE = 20
+_LEAST_LIMIT = 1000
+# How far a constant may be from the number that a pattern asks for, relative to it. Exported
+# models have constants that were rounded to float32, or written with seven digits.
+_TOLERANCE = {"float16": 2e-3, "bfloat16": 1e-2}
+_USUAL_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +41,23 @@ class Pattern:
     name: str = ""
     commutes: bool = False
 
+    @property
+    def depth(self) -> int:
+        """Nodes on the longest way through the pattern."""
+        inner = (part.depth for part in self.operands if isinstance(part, Pattern))
+        return 1 + max(inner, default=0)
 
-Operand: TypeAlias = Pattern | str
+
+Operand: TypeAlias = Pattern | str | float | None
 
 
 def pattern(
     op: Op | Sequence[Op], *operands: Operand, name: str = "", commutes: bool = False
 ) -> Pattern:
-    """A pattern for a node; ``name`` lets the rule look at the node itself."""
+    """A pattern for a node with at least these operands.
+
+    ``name`` lets the rule look at the node itself.
+    """
     ops = (op,) if isinstance(op, Op) else tuple(op)
     return Pattern(ops, operands, name, commutes)
 
@@ -47,6 +70,7 @@ class Match:
     root: Node
     values: dict[str, Value] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
+    reason: str = ""
 
     def __getitem__(self, name: str) -> Value:
         return self.values[name]
@@ -55,12 +79,17 @@ class Match:
         """An attribute of the root, or of a named node."""
         return (self.nodes[node] if node else self.root).attrs[name]
 
-    def constant(self, name: str) -> float | None:
-        """The number a bound value stands for if it is a parameter of one element."""
-        value = self.values[name]
-        if not self.graph.is_param(value) or self.graph.type(value).size != 1:
-            return None
-        return float(self.graph.array(value).reshape(-1)[0])
+    def constant(self, name: str) -> Any:
+        """The number that a bound value is if it is a parameter of one element, else None."""
+        return constant_of(self.graph, self.values[name])
+
+    def keeps_type(self, name: str) -> bool:
+        """True when a bound value has the type of the root: no operand made it larger."""
+        return self.graph.type(self.values[name]) == self.root.types[0]
+
+    def decline(self, reason: str) -> None:
+        """Say why the rule does not fire after all, for ``explained``."""
+        self.reason = reason
 
 
 Build: TypeAlias = Callable[[Graph, Match], Value | None]
@@ -84,17 +113,42 @@ def rule(wanted: Pattern) -> Callable[[Build], Rule]:
     return make
 
 
+_declined: ContextVar[list[str] | None] = ContextVar("declined", default=None)
+
+
+@contextmanager
+def explained() -> Iterator[list[str]]:
+    """Collect, for each rule whose pattern was found but which did not fire, where and why."""
+    found: list[str] = []
+    token = _declined.set(found)
+    try:
+        yield found
+    finally:
+        _declined.reset(token)
+
+
+def constant_of(graph: Graph, value: Value) -> Any:
+    """The Python number that a parameter of one element holds; None for any other value."""
+    if not graph.is_param(value) or graph.type(value).size != 1:
+        return None
+    number = graph.array(value).reshape(-1)[0]
+    # ml_dtypes' bfloat16 is no float to Python.
+    return float(number) if is_float(graph.type(value).dtype) else number.item()
+
+
 def apply_rules(graph: Graph, rules: Sequence[Rule]) -> int:
     """Apply rules until none fires; returns how many rewritings were made.
 
-    Raises ModelError naming the rule when it changes a type or does not come to an end.
+    Earlier rules go first at a node. Raises ModelError naming the rule and the node when a rule
+    changes a type, fails, or does not come to an end.
     """
     by_op: dict[Op, list[Rule]] = {}
     for one in rules:
         for op in one.pattern.ops:
             by_op.setdefault(op, []).append(one)
+    depth = max((one.pattern.depth for one in rules), default=0)
     fired: dict[str, int] = {}
-    limit = _FIRINGS_PER_NODE * (len(graph) + 1)
+    limit = max(_LEAST_LIMIT, _FIRINGS_PER_NODE * len(graph))
     queue = deque(node.name for node in graph.operators() if node.op in by_op)
     waiting = set(queue)
     while queue:
@@ -110,54 +164,70 @@ def apply_rules(graph: Graph, rules: Sequence[Rule]) -> int:
             fired[one.name] = fired.get(one.name, 0) + 1
             if fired[one.name] > limit:
                 raise ModelError(f"the rule {one.name!r} does not come to an end at {node}")
-            for other in _near(graph, new):
-                if other.name not in waiting and other.op in by_op:
-                    queue.append(other.name)
-                    waiting.add(other.name)
+            graph.drop(name)
+            for other in _near(graph, node, new, depth):
+                if other not in waiting and graph.node(other).op in by_op:
+                    queue.append(other)
+                    waiting.add(other)
             break
-    if fired:
-        graph.prune()
+    graph.prune()  # also what rules made before they declined
     return sum(fired.values())
 
 
-def _near(graph: Graph, value: Value) -> Iterable[Node]:
-    """Nodes that may match now: the new one, what it reads, and its readers."""
-    node = graph.node(value.node)
-    yield node
-    yield from (graph.node(operand.node) for operand in node.operands)
-    for output in node.outputs:
-        for user in graph.users(output):
-            yield user
-            yield from graph.users(user.outputs[0])
+def _near(graph: Graph, old: Node, new: Value, depth: int) -> list[str]:
+    """Nodes that may match now: new ones, and readers as far as patterns see.
+
+    What the old node read may have a single reader left, which patterns ask for.
+    """
+    found: dict[str, None] = {}
+    level = [new.node]
+    for _ in range(depth):
+        found.update(dict.fromkeys(level))
+        operands = [value for name in level for value in graph.node(name).operands]
+        level = [value.node for value in operands if not graph.is_param(value)]
+    lonely = [
+        value.node
+        for value in old.operands
+        if value.node in graph and not graph.is_param(value) and graph.use_count(value) == 1
+    ]
+    level = [new.node, *lonely]
+    for _ in range(depth):
+        level = [user for name in level for user in graph.readers(name)]
+        found.update(dict.fromkeys(level))
+    return list(found)
 
 
 def _try(graph: Graph, one: Rule, node: Node) -> Value | None:
-    if len(node.outputs) != 1 or not graph.use_count(node.outputs[0]):
+    """The value that replaced the node's, if the rule fired."""
+    if len(node.outputs) != 1:
         return None
+    old = node.outputs[0]
     for match in _bind(graph, one.pattern, node, Match(graph, node), at_root=True):
-        new = one.build(graph, match)
-        if new is None or new == node.outputs[0]:
-            continue
-        if graph.type(new) != graph.type(node.outputs[0]):
-            raise ModelError(
-                f"the rule {one.name!r} makes {graph.type(new)} of "
-                f"{graph.type(node.outputs[0])} at {node}"
-            )
-        graph.replace(node.outputs[0], new)
-        return new
+        try:
+            new = one.build(graph, match)
+            if new is not None and new != old:
+                if graph.type(new) != graph.type(old):
+                    raise ModelError(f"{graph.type(old)} would become {graph.type(new)}")
+                graph.replace(old, new)
+                return new
+        except Error as error:
+            raise type(error)(f"the rule {one.name!r} fails at {node}: {error}") from error
+        notes = _declined.get()
+        if notes is not None:
+            notes.append(f"{one.name} at {node}: {match.reason or 'no reason given'}")
     return None
 
 
 def _bind(
     graph: Graph, wanted: Pattern, node: Node, match: Match, at_root: bool = False
-) -> Iterable[Match]:
+) -> Iterator[Match]:
     """All ways in which ``node`` fits a pattern, given what is bound already."""
-    if node.op not in wanted.ops or len(node.inputs) < len(wanted.operands):
+    if node.op not in wanted.ops:
         return
     if not at_root and (len(node.outputs) != 1 or graph.use_count(node.outputs[0]) != 1):
         return
     orders = [node.inputs]
-    if wanted.commutes and len(node.inputs) >= 2:
+    if wanted.commutes and len(node.inputs) >= 2 and node.inputs[0] != node.inputs[1]:
         orders.append((node.inputs[1], node.inputs[0], *node.inputs[2:]))
     for inputs in orders:
         start = Match(graph, match.root, dict(match.values), dict(match.nodes))
@@ -168,17 +238,27 @@ def _bind(
 
 def _bind_operands(
     graph: Graph, wanted: Sequence[Operand], inputs: Sequence[Value | None], match: Match
-) -> Iterable[Match]:
+) -> Iterator[Match]:
     if not wanted:
         yield match
         return
-    value, first = inputs[0], wanted[0]
-    if value is None:
-        return
-    if isinstance(first, str):
-        if match.values.get(first, value) == value:
-            match.values[first] = value
+    first, value = wanted[0], inputs[0] if inputs else None
+    if first is None or value is None:
+        if first is None and value is None:
             yield from _bind_operands(graph, wanted[1:], inputs[1:], match)
-        return
-    for bound in _bind(graph, first, graph.node(value.node), match):
-        yield from _bind_operands(graph, wanted[1:], inputs[1:], bound)
+    elif isinstance(first, Pattern):
+        for bound in _bind(graph, first, graph.node(value.node), match):
+            yield from _bind_operands(graph, wanted[1:], inputs[1:], bound)
+    elif isinstance(first, str):
+        if match.values.setdefault(first, value) == value:
+            yield from _bind_operands(graph, wanted[1:], inputs[1:], match)
+    elif _is_number(graph, value, first):
+        yield from _bind_operands(graph, wanted[1:], inputs[1:], match)
+
+
+def _is_number(graph: Graph, value: Value, wanted: float) -> bool:
+    number = constant_of(graph, value)
+    if number is None:
+        return False
+    tolerance = _TOLERANCE.get(graph.type(value).dtype, _USUAL_TOLERANCE)
+    return math.isclose(number, wanted, rel_tol=tolerance, abs_tol=0.0)

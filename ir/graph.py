@@ -160,6 +160,10 @@ class Graph(Body):
         count += self._outputs.count(value)
         return count + sum(source == value for source, _ in self._symbols.values())
 
+    def readers(self, name: str) -> list[str]:
+        """Names of the nodes that depend directly on the node ``name``."""
+        return list(self._nx.succ[name])
+
     def measured_nodes(self) -> set[str]:
         """Names of the nodes whose values give symbols while the graph runs."""
         return {source.node for source, _ in self._symbols.values()}
