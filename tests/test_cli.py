@@ -23,6 +23,8 @@ from opweave.cli.comparison import Measured, ratio_of, relative_difference
 from opweave.cli.exits import Exit, Terminated, run_command, status_of
 from opweave.cli.options import parsed_dims, parsed_shapes
 from opweave.cli.timing import statistics
+from opweave.ir.text import parse_graph
+from opweave.ops.registry import operators
 
 WEIGHT = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
 
@@ -429,6 +431,14 @@ def test_inspect(capsys, model_file):
     assert found["digest"].startswith("sha256:")
     fixed = json_of(capsys, "inspect", model_file, "--dim", "rows=2")
     assert fixed["flops"] == 2 * 2 * 4 * 3 + 2 * 3
+
+
+def test_inspect_prints_the_graph(capsys, model_file):
+    text = json_of(capsys, "inspect", model_file, "--graph")["graph"]
+    graph = parse_graph(text, operators())
+    assert [node.op.name for node in graph.operators()] == ["matmul", "relu"]
+    assert opweave_command("inspect", model_file, "--graph") == 0
+    assert text.strip() in capsys.readouterr().out
 
 
 def test_check(capsys, model_file, tmp_path):
