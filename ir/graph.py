@@ -257,6 +257,12 @@ class Graph(Body):
 
     # --- changing ------------------------------------------------------------------------
 
+    def arrange_inputs(self, order: Sequence[Value]) -> None:
+        """Put the inputs into another order; ``order`` must have each of them once."""
+        if len(order) != len(self._inputs) or set(order) != set(self._inputs):
+            raise ModelError(f"graph {self.name!r}: the new order is not one of its inputs")
+        self._inputs = list(order)
+
     def replace(self, old: Value, new: Value) -> None:
         """Make every reader of ``old`` read ``new``, which must have the same type.
 

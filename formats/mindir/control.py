@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 _BOOL = TensorType("bool")
 _COUNT = TensorType("int64")
-_MAXIMUM_LOOP_DEPTH = 6
+MAXIMUM_LOOP_DEPTH = 6
 
 
 # --- helpers -------------------------------------------------------------------------------
@@ -121,6 +121,21 @@ def may_return(machine: Machine, callee: Item) -> bool:
     return any(isinstance(b, (Function, Choice)) and may_return(machine, b) for b in callee.bound)
 
 
+def returns_to(machine: Machine, callee: Item, name: str) -> bool:
+    """True when calling ``callee`` may start the next iteration of the loop ``name`` itself.
+
+    Ways through the loops around it do not count: they leave this one first.
+    """
+    if isinstance(callee, Choice):
+        return any(returns_to(machine, part, name) for part in (callee.accepted, callee.refused))
+    if not isinstance(callee, Function):
+        return False
+    closed = frozenset(machine.active) - {name}
+    if callee.name == name or machine.model.reaches(callee.name, name, closed):
+        return callee.name not in closed
+    return any(returns_to(machine, part, name) for part in callee.bound)
+
+
 # --- conditional calls ---------------------------------------------------------------------
 
 
@@ -145,8 +160,6 @@ def _read_if(machine: Machine, choice: Choice, arguments: tuple[Item, ...], regi
     states: list[Mapping[str, Item]] = []
     for name, callee in (("then", choice.accepted), ("else", choice.refused)):
         inner = new_region(machine, f"{name}{machine.regions}", region)
-        for outer in regions[0].captures if regions else ():
-            inner.capture(outer)
         machine.state = before
         results.append(machine.apply(callee, arguments, inner))
         states.append(machine.state)
@@ -188,10 +201,9 @@ def join(
     for name in changed:
         held = [machine.read_parameter(name, state) for state in states]
         outputs.append((held[0], held[1]))
-    _share_captures(regions)
     for position, pair in enumerate(outputs):
         _hand_out(machine, regions, states, pair, position)
-    captured = list(regions[0].captures)
+    captured = aligned_captures(regions)
     for inner in regions:
         inner.graph.prune()
     node = region.graph.add_node(
@@ -210,14 +222,14 @@ def join(
     return rebuilt(left, lambda: next(fresh))
 
 
-def _share_captures(regions: list[Region]) -> None:
-    """Let both branches capture the same values in the same order.
-
-    The order of what both have is the same already: the second began with the first's.
-    """
-    for source, other in (regions, regions[::-1]):
-        for outer in list(source.captures):
-            other.capture(outer)
+def aligned_captures(regions: list[Region]) -> list[Value]:
+    """Let both branches capture the same values in the same order; returns these."""
+    captured = list(dict.fromkeys(outer for inner in regions for outer in inner.captures))
+    for inner in regions:
+        for outer in captured:
+            inner.capture(outer)
+        inner.graph.arrange_inputs([inner.captures[outer] for outer in captured])
+    return captured
 
 
 def _hand_out(
@@ -240,11 +252,10 @@ def _hand_out(
                 owner = regions[1] if item is pair[0] else regions[0]
                 dtype = owner.graph.type(value).dtype
         values.append(as_value(machine, item, inner, dtype))
-        _share_captures(regions)
     machine.state = current
     types = [inner.graph.type(v) for inner, v in zip(regions, values, strict=True)]
     for inner, type_ in zip(regions, types, strict=True):
-        _check_outside(type_, inner)
+        check_outside(type_, inner)
     if types[0].dtype != types[1].dtype or types[0].rank != types[1].rank:
         raise UnsupportedError(f"an if gives {types[0]} or {types[1]}")
     if types[0].shape != types[1].shape:
@@ -253,12 +264,16 @@ def _hand_out(
         inner.graph.output(value, f"out{position}")
 
 
-def _check_outside(type_: TensorType, inner: Region) -> None:
+def check_outside(type_: TensorType, inner: Region) -> None:
     if any(symbol.name in inner.graph.symbols for symbol in dims.symbols_of(type_.shape)):
         raise UnsupportedError(f"{type_} leaves a branch or loop inside which its size is found")
 
 
 # --- loops ---------------------------------------------------------------------------------
+
+
+class NotSimple(Exception):
+    """A loop is not of the plain form: a condition, a body, and no way out of the body."""
 
 
 @dataclass
@@ -277,8 +292,8 @@ class _Trial:
 
 def read_loop(machine: Machine, name: str, arguments: tuple[Item, ...], region: Region) -> Item:
     """Call a graph that calls itself at its end."""
-    if len(machine.active) >= _MAXIMUM_LOOP_DEPTH:
-        raise LimitError(f"loops nest deeper than {_MAXIMUM_LOOP_DEPTH}")
+    if len(machine.active) >= MAXIMUM_LOOP_DEPTH:
+        raise LimitError(f"loops nest deeper than {MAXIMUM_LOOP_DEPTH}")
     first = leaves(arguments)
     if any(isinstance(leaf, Missing) for leaf in first):
         return MISSING
@@ -293,7 +308,14 @@ def read_loop(machine: Machine, name: str, arguments: tuple[Item, ...], region: 
     refused = len(machine.items)
     for _ in range(len(first) + len(machine.model.parameters) + 2):
         machine.state = before
-        trial = _try(machine, name, arguments, carried, written, region)
+        try:
+            trial = _try(machine, name, arguments, carried, written, region)
+        except NotSimple:
+            machine.state = before
+            del machine.items[refused:]
+            from .jumping_loop import read_jumping_loop
+
+            return read_jumping_loop(machine, name, arguments, carried, region)
         if trial is None or len(machine.items) > refused:
             return MISSING
         if trial.changed == carried and trial.changed_states == written:
@@ -337,31 +359,31 @@ def _try(
     machine.state = states
     machine.active.append(name)
     try:
-        outcome = machine.enter(name, _arguments(machine, arguments, start), inner)
+        outcome = machine.enter(name, with_leaves(machine, arguments, start), inner)
         if isinstance(outcome, Missing):
             return None
         if not isinstance(outcome, Fork):
-            raise UnsupportedError(f"the graph {name!r} calls itself, but not as a loop does")
+            raise NotSimple
         if machine.state is not states and machine.state != states:
-            raise UnsupportedError(f"the condition of the loop {name!r} writes parameters")
-        accepted = may_return(machine, outcome.choice.accepted)
-        if accepted and may_return(machine, outcome.choice.refused):
-            raise UnsupportedError(f"the loop {name!r} has jumps that opweave does not have")
+            raise NotSimple
+        accepted = returns_to(machine, outcome.choice.accepted, name)
+        if accepted == returns_to(machine, outcome.choice.refused, name):
+            raise NotSimple
         callee = outcome.choice.accepted if accepted else outcome.choice.refused
         result = machine.apply(callee, outcome.arguments, inner)
         if isinstance(result, Missing):
             return None
         if not isinstance(result, Again) or result.name != name:
-            raise UnsupportedError(f"the loop {name!r} is left from inside its body")
+            raise NotSimple
         following = leaves(result.arguments)
         if structure(result.arguments) != structure(arguments):
             raise UnsupportedError(f"the loop {name!r} changes the structure of its values")
         if any(isinstance(leaf, Missing) for leaf in following):
             return None
         after = machine.state
-        again = machine.enter(name, _arguments(machine, arguments, following), inner)
+        again = machine.enter(name, with_leaves(machine, arguments, following), inner)
         if not isinstance(again, Fork):
-            raise UnsupportedError(f"the graph {name!r} calls itself, but not as a loop does")
+            raise NotSimple
         going = condition_value(machine, again.choice.condition, inner)
         if not accepted:
             going = graph.add(operator_named("logical_not"), going)
@@ -386,7 +408,7 @@ def _try(
     )
 
 
-def _arguments(machine: Machine, tree: tuple[Item, ...], parts: list[Item]) -> tuple[Item, ...]:
+def with_leaves(machine: Machine, tree: tuple[Item, ...], parts: list[Item]) -> tuple[Item, ...]:
     """The arguments with other leaves; monads stand for the current state."""
     now = Monad(machine.state)
     fresh = iter([now if isinstance(part, Monad) else part for part in parts])
@@ -414,7 +436,7 @@ def _add_loop(
         type_ = graph.type(value)
         end = as_value(machine, item, inner, type_.dtype)
         found = graph.type(end)
-        _check_outside(found, inner)
+        check_outside(found, inner)
         if found != type_:
             raise UnsupportedError(
                 f"the loop {name!r} changes a value's type from {type_} to {found}"
@@ -442,7 +464,7 @@ def _add_loop(
     # The condition is false now: what the graph does then is the loop's result.
     machine.active.append(name)
     try:
-        outcome = machine.enter(name, _arguments(machine, arguments, final), region)
+        outcome = machine.enter(name, with_leaves(machine, arguments, final), region)
     finally:
         machine.active.pop()
     if not isinstance(outcome, Fork):

@@ -69,6 +69,13 @@ class Function:
 
 
 @dataclass(frozen=True, eq=False)
+class Given:
+    """A function of no arguments whose result is known."""
+
+    result: Item
+
+
+@dataclass(frozen=True, eq=False)
 class Choice:
     """One of two values, mostly functions, by a run-time condition."""
 

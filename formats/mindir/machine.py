@@ -30,6 +30,7 @@ from .items import (
     Constant,
     Fork,
     Function,
+    Given,
     Item,
     Missing,
     Monad,
@@ -138,6 +139,8 @@ class Machine:
             return MISSING
         if isinstance(callee, Function):
             return self.call(callee.name, (*callee.bound, *arguments), region)
+        if isinstance(callee, Given):
+            return callee.result
         if isinstance(callee, Choice):
             return control.call_choice(self, callee, arguments, region)
         raise ModelError(f"{type(callee).__name__} is called, which is not a function")
