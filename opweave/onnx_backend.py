@@ -44,6 +44,8 @@ class PreparedModel(BackendRep):  # type: ignore[misc]
 
     def run(self, inputs: Any, **options: Any) -> tuple[Array, ...]:
         """Outputs for inputs in order, or by name."""
+        if self._refusal is not None and any(isinstance(value, (list, dict)) for value in inputs):
+            raise self._refusal  # sequences and the like
         feed = self._feed(inputs)
         session = self._session
         if session is None:

@@ -494,3 +494,68 @@ def test_inputs_can_be_fixed() -> None:
     x = floats(2, 3)
     (y,) = run_reference(graph, [x])
     np.testing.assert_allclose(y, np.cumsum(x, axis=1), rtol=1e-6)
+
+
+# --- signals, and the public suite ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("inverse", [0, 1])
+@pytest.mark.parametrize("length", [5, 8, 11])
+def test_fourier_transforms(length: int, inverse: int) -> None:
+    constants = {"length": np.array(length, np.int64), "axis": np.array(1, np.int64)}
+    nodes = [node("DFT", "x length axis", "y", inverse=inverse)]
+    proto = model(nodes, {"x": ("float32", ("n", 8, 3, 2))}, ["y"], constants)
+    agrees(proto, {"x": floats(2, 8, 3, 2)}, 1e-4)
+
+
+def test_short_time_fourier_transform() -> None:
+    constants = {"step": np.array(4, np.int64), "window": np.hanning(10).astype(np.float32)}
+    proto = model(
+        [node("STFT", "x step window", "y")], {"x": ("float32", ("n", 40, 1))}, ["y"], constants
+    )
+    agrees(proto, {"x": floats(2, 40, 1)}, 1e-4)
+
+
+def suite_cases(*kinds: str) -> list[Any]:
+    """Cases of the onnx package's own test suite."""
+    from onnx.backend.test import loader
+
+    found = [case for kind in kinds for case in loader.load_model_tests(kind=kind)]
+    return [pytest.param(case, id=case.name) for case in sorted(found, key=lambda c: str(c.name))]
+
+
+@pytest.mark.parametrize("case", suite_cases("simple", "pytorch-converted", "pytorch-operator"))
+def test_public_suite(case: Any) -> None:
+    if case.model_dir is not None:
+        path = Path(case.model_dir)
+        proto = onnx.load(path / "model.onnx")
+        sets = [_stored(folder, proto) for folder in sorted(path.glob("test_data_set*"))]
+    else:
+        proto, sets = case.model, case.data_sets
+    other = any(word in case.name for word in ("strnorm", "gradient"))
+    sequences = any(v.type.WhichOneof("value") != "tensor_type" for v in proto.graph.output)
+    if other or sequences:
+        with pytest.raises(UnsupportedError):
+            read(proto)
+        return
+    graph = read(proto)
+    check(graph)
+    for inputs, outputs in sets:
+        names = [value.name for value in proto.graph.input]
+        given = dict(zip(names, inputs, strict=False))
+        found = run_reference(graph, [given[value.node] for value in graph.inputs])
+        for mine, other in zip(found, outputs, strict=True):
+            assert (mine.dtype, mine.shape) == (other.dtype, other.shape)
+            np.testing.assert_allclose(mine, other, rtol=case.rtol, atol=case.atol)
+
+
+def _stored(folder: Path, proto: onnx.ModelProto) -> tuple[list[Array], list[Array]]:
+    def arrays(stem: str, count: int) -> list[Array]:
+        paths = [folder / f"{stem}_{number}.pb" for number in range(count)]
+        return [
+            numpy_helper.to_array(onnx.TensorProto.FromString(path.read_bytes()))
+            for path in paths
+            if path.exists()
+        ]
+
+    return arrays("input", len(proto.graph.input)), arrays("output", len(proto.graph.output))

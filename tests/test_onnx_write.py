@@ -163,7 +163,7 @@ def test_samples(op: Op, sample: Sample) -> None:
 def test_most_samples_were_compared() -> None:
     if sum(COMPARED.values()) < 500:
         pytest.skip("only some tests were chosen")
-    assert COMPARED[True] > 0.9 * sum(COMPARED.values())
+    assert COMPARED[True] > 0.8 * sum(COMPARED.values())
 
 
 def test_symbolic_extents_are_computed_by_the_model() -> None:

@@ -100,7 +100,7 @@ def _parsed(source: Any, limits: Limits) -> tuple[Any, Path | None]:
         raise UnsupportedError(
             "reading ONNX files needs the package onnx: pip install opweave[onnx]"
         ) from error
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError
 
     if isinstance(source, onnx.ModelProto):
         return source, None

@@ -48,6 +48,7 @@ _MODULES = (
     "control",
     "sequence",
     "images",
+    "signal",
     "legacy",
 )
 

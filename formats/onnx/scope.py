@@ -30,7 +30,8 @@ from .sequences import TensorSequence
 from .tensors import TensorReader
 
 _TENSORS = "tensor_type"
-_SYMBOL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*\Z")
+# No dots: measured symbols have one, and must not be mistaken for a file's.
+_SYMBOL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
 @dataclass
