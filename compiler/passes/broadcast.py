@@ -10,7 +10,8 @@ from .bodies import everywhere
 def absorb_expansions(graph: Graph) -> int:
     """elementwise(expand(x), y) -> elementwise(x, y) where the result's type stays the same."""
     changes = 0
-    for node in graph.operators():
+    for name in [node.name for node in graph.operators()]:
+        node = graph.node(name)  # as it is now: replacing others has changed its operands
         if "elementwise" not in node.op.traits or not any(
             _expanded(graph, value) for value in node.operands
         ):

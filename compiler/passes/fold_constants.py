@@ -31,7 +31,8 @@ def fold_constants(graph: Graph) -> int:
     end = time.monotonic() + MAXIMUM_SECONDS
     changes = 0
     repeated = 0
-    for node in graph.operators():
+    for name in [node.name for node in graph.operators()]:
+        node = graph.node(name)  # as it is now: what it reads may have become a parameter
         if node.op is expand and repeated < MAXIMUM_REPEATED_BYTES:
             changed, nbytes = _repeat_later(graph, node)
             repeated += nbytes

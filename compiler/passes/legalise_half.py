@@ -17,7 +17,8 @@ _AS_THEY_ARE = frozenset({"elementwise", "movement", "view", "control", "fused"}
 def legalise_half(graph: Graph) -> int:
     """Compute operators on 16-bit floats in float32."""
     changes = 0
-    for node in graph.operators():
+    for name in [node.name for node in graph.operators()]:
+        node = graph.node(name)  # as it is now: replacing others has changed its operands
         if node.op.traits & _AS_THEY_ARE:
             continue
         types = [graph.type(value) for value in node.operands]

@@ -182,6 +182,8 @@ class _Runtime:
             builder.icmp_signed("<", wanted, _c(_LARGEST_JOB)), wanted, _c(_LARGEST_JOB)
         )
         chunk = builder.sdiv(builder.sub(builder.add(items, most), _c(1)), most)
+        # Without items there is nothing to claim; a chunk of zero would divide by zero.
+        chunk = builder.select(builder.icmp_signed(">", chunk, _c(0)), chunk, _c(1))
         chunks = builder.sdiv(builder.sub(builder.add(items, chunk), _c(1)), chunk)
         for field, value in (
             (Pool.JOB, job),

@@ -146,7 +146,7 @@ class _Writer:
             if rest:
                 self._row_tile(builder, finish, x, packed, out, row, rest, group)
             return
-        height = 8
+        height = 1 << max(self.height - 1, 1).bit_length() - 1
         while height:
             if height < self.height:
                 run = builder.append_basic_block(f"rows{height}")

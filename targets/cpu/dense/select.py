@@ -37,7 +37,8 @@ def vector_width() -> int:
 def select_dense(graph: Graph) -> int:
     """Replace products and convolutions with constant float32 weights by packed ones."""
     changes = 0
-    for node in graph.operators():
+    for name in [node.name for node in graph.operators()]:
+        node = graph.node(name)  # as it is now: replacing others has changed its operands
         replacement = None
         if node.op is matmul:
             replacement = _packed_matmul(graph, node)
