@@ -1,6 +1,7 @@
-"""Simplification: rewritings that keep every value, bit by bit.
+"""Simplification: rewritings that keep every value.
 
 Adding zero is not among them (it turns -0.0 into 0.0), nor is anything that moves a rounding.
+The one liberty taken is the sign of a zero that a maximum or minimum chooses among zeros.
 """
 
 from __future__ import annotations
@@ -166,39 +167,32 @@ def pad_by_nothing(graph: Graph, match: Match) -> Value | None:
 # --- arithmetic --------------------------------------------------------------------------
 
 
-@rule(pattern((mul, div, pow_), "x", 1.0))
+@rule(pattern((mul, div, pow_), "x", "one"))
 def times_one(graph: Graph, match: Match) -> Value | None:
     """x * 1 -> x, x / 1 -> x and x ** 1 -> x"""
-    return _if_exactly(match, match.root.inputs[1], 1)
+    return match["x"] if match.constant("one") == 1 and match.keeps_type("x") else None
 
 
-@rule(pattern(mul, 1.0, "x"))
+@rule(pattern(mul, "one", "x"))
 def one_times(graph: Graph, match: Match) -> Value | None:
     """1 * x -> x"""
-    return _if_exactly(match, match.root.inputs[0], 1)
+    return match["x"] if match.constant("one") == 1 and match.keeps_type("x") else None
 
 
-@rule(pattern(sub, "x", 0.0))
+@rule(pattern(sub, "x", "zero"))
 def minus_zero(graph: Graph, match: Match) -> Value | None:
     """x - 0 -> x, 0 being positive zero"""
-    match.values["zero"] = match.root.operands[1]
-    positive = math.copysign(1, match.constant("zero")) > 0
-    return match["x"] if positive and match.keeps_type("x") else None
-
-
-@rule(pattern(add, "x", 0.0, commutes=True))
-def plus_zero(graph: Graph, match: Match) -> Value | None:
-    """x + 0 -> x for integers; for floats 0 must be negative zero, which changes nothing"""
-    match.values["zero"] = next(v for v in match.root.operands if v != match["x"])
     zero = match.constant("zero")
-    neutral = isinstance(zero, int) or math.copysign(1, zero) < 0
+    neutral = zero == 0 and math.copysign(1, zero) > 0
     return match["x"] if neutral and match.keeps_type("x") else None
 
 
-def _if_exactly(match: Match, other: Value | None, number: float) -> Value | None:
-    """``x`` if the other operand is exactly a number (patterns allow for roundings)."""
-    match.values["other"] = other if other is not None else match["x"]
-    return match["x"] if match.constant("other") == number and match.keeps_type("x") else None
+@rule(pattern(add, "x", "zero", commutes=True))
+def plus_zero(graph: Graph, match: Match) -> Value | None:
+    """x + 0 -> x for integers; for floats 0 must be negative zero, which changes nothing"""
+    zero = match.constant("zero")
+    neutral = zero == 0 and (isinstance(zero, int) or math.copysign(1, zero) < 0)
+    return match["x"] if neutral and match.keeps_type("x") else None
 
 
 @rule(pattern(pow_, "x", 2.0))
@@ -265,7 +259,8 @@ def where_of_constant(graph: Graph, match: Match) -> Value | None:
         return None
     if not 0 < size <= _MOST_BYTES_READ or bool(held.all()) != bool(held.any()):
         return None
-    return next((match[n] for n in ("xy" if held.all() else "y") if match.keeps_type(n)), None)
+    chosen = "x" if held.all() else "y"
+    return match[chosen] if match.keeps_type(chosen) else None
 
 
 def _limits(dtype: str) -> tuple[Any, Any]:
