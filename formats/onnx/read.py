@@ -15,7 +15,8 @@ from ..limits import DEFAULT_LIMITS, Limits
 from ..shape_values import ShapeValues
 from ..wire_scan import scan
 from .functions import newest_opset, opsets_of
-from .scope import Scope, Session
+from .reading import Reading
+from .scope import Scope
 from .tensors import TensorReader
 
 OLDEST_IR = 3
@@ -66,7 +67,7 @@ def read_model(
     # Bodies of other domains' operators may need the standard ones.
     opsets.setdefault("", newest_opset())
     graph = Graph(proto.graph.name or "graph")
-    session = Session(limits, TensorReader(limits, ExternalData(where)), functions)
+    session = Reading(limits, TensorReader(limits, ExternalData(where)), functions)
     scope = Scope(session, Place(graph, ShapeValues(graph)), opsets)
     try:
         scope.read_graph(proto.graph, constants or {})
