@@ -19,6 +19,7 @@ from opweave.ops.fused import fused
 from opweave.ops.matmul import matmul
 from opweave.targets.cpu.build import lower
 from opweave.targets.cpu.dense.convolution import Geometry, pack_maps, packed_convolution
+from opweave.targets.cpu.dense.depthwise import Planes, depthwise
 from opweave.targets.cpu.dense.matmul import pack_columns, packed_matmul, panel_columns
 from opweave.targets.cpu.dense.winograd import Tiling, transform_kernels, winograd
 
@@ -215,3 +216,40 @@ def test_the_pipeline_chooses_generated_kernels(threads: int) -> None:
     wanted = convolution.reference(data, *wide, pads_begin=(1, 1), pads_end=(1, 1))
     wanted = np.maximum(convolution.reference(wanted, graph.array(Value("v"))), 0)
     assert_near(session(data), wanted @ graph.array(v), 2e-5)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@COMPILED
+@given(
+    size=st.tuples(st.integers(5, 40), st.integers(5, 40)),
+    kernel=st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    strides=st.tuples(st.integers(1, 3), st.integers(1, 2)),
+    dilations=st.tuples(st.integers(1, 2), st.integers(1, 2)),
+    pads=st.tuples(*[st.integers(0, 2)] * 4),
+    residual=st.booleans(),
+)
+def test_depthwise_convolutions(
+    width: int,
+    size: tuple[int, int],
+    kernel: tuple[int, int],
+    strides: tuple[int, int],
+    dilations: tuple[int, int],
+    pads: tuple[int, int, int, int],
+    residual: bool,
+) -> None:
+    output = Planes(size, kernel, strides, dilations, pads, width).output
+    if min(output) < 1:
+        return
+    x, w, bias = random((2, 3, *size)), random((3, 1, *kernel), 1), random((3, 1, 1), 2)
+    attributes: dict[str, Any] = {"kernel": kernel, "strides": strides, "dilations": dilations}
+    group = Graph("group")
+    a = group.input("x", TensorType("float32", (symbol("n"), *x.shape[1:])))
+    b = group.input("w", TensorType.of(w))
+    result = group.add(depthwise, a, b, pads=pads, width=width, **attributes)
+    graph = with_epilogue(group, result, bias, residual)
+    extra = [random((2, 3, *output), 3)] if residual else []
+    wanted = depthwise.reference(
+        x.astype(np.float64), w.astype(np.float64), pads=pads, width=width, **attributes
+    )
+    wanted = np.maximum(wanted + bias + sum(extra), 0)
+    assert_near(run(graph, x, w, bias, *extra), wanted, 1e-5)

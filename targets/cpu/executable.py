@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -34,6 +35,18 @@ class ProgramInfo:
     arena: Extent
 
 
+@dataclass(frozen=True, slots=True)
+class _Sizes:
+    """Shapes and types of the outputs (None: known after the run), symbols, bytes of the arena."""
+
+    outputs: tuple[tuple[tuple[int, ...] | None, np.dtype[Any]], ...]
+    symbols: tuple[int, ...]
+    arena: int
+
+
+_REMEMBERED_SIZES = 64
+
+
 class CpuExecutable:
     """Machine code with its parameters; safe to call from several threads at once."""
 
@@ -54,6 +67,7 @@ class CpuExecutable:
         self._memory_limit = _physical_memory()
         # Arenas are kept between runs: a run allocates nothing once shapes have been seen.
         self._arenas: list[Array] = []
+        self._known_sizes: dict[tuple[int, ...], _Sizes] = {}
         self._lock = threading.Lock()
         self._free = _c_free()
 
@@ -63,33 +77,42 @@ class CpuExecutable:
 
     def __call__(self, inputs: Sequence[Array], symbols: Mapping[str, int]) -> list[Array]:
         """Outputs for contiguous inputs of the right types; ``symbols`` from their shapes."""
-        outputs: list[Array | None] = []
-        addresses = [array.ctypes.data for array in inputs]
-        for number, type_ in enumerate(self.info.outputs):
-            if number in self.info.late_outputs:
-                outputs.append(None)
-                addresses.append(0)
-                continue
-            shape = tuple(evaluate(extent, symbols) for extent in type_.shape)
-            array = empty(shape, type_.numpy)
-            outputs.append(array)
-            addresses.append(array.ctypes.data)
+        sizes = self._sizes(symbols)
+        outputs = [None if shape is None else empty(shape, dtype) for shape, dtype in sizes.outputs]
+        addresses = [_address(array) for array in inputs]
+        addresses += [0 if array is None else _address(array) for array in outputs]
         values = _table(addresses)
-        table = [symbols.get(name, 0) for name in self.info.symbols]
-        symbol_table = np.array(table or [0], np.int64)
+        symbol_table = np.array(sizes.symbols, np.int64)
         failure = np.zeros(2, np.int64)
         context = _context(self._param_table, symbol_table, failure, self._memory_limit)
-        arena = self._take_arena(self.arena_bytes(symbols))
+        arena = self._take_arena(sizes.arena)
         try:
             with borrowed_pool(self.threads) as pool:
                 context[Context.POOL] = pool
-                failed = self._function(values.ctypes.data, arena.ctypes.data, context.ctypes.data)
+                failed = self._function(_address(values), _address(arena), _address(context))
         finally:
             self._give_arena(arena)
         if failed:
             raise self._error(int(failure[0]), int(failure[1]))
         measured = dict(zip(self.info.symbols, symbol_table.tolist(), strict=False))
         return self._collect(outputs, values, {**measured, **symbols}, len(inputs))
+
+    def _sizes(self, symbols: Mapping[str, int]) -> _Sizes:
+        """What follows from the symbols, remembered for the last of them."""
+        key = tuple(symbols.values())
+        found = self._known_sizes.get(key)
+        if found is None:
+            shapes: list[tuple[tuple[int, ...] | None, np.dtype[Any]]] = []
+            for number, type_ in enumerate(self.info.outputs):
+                late = number in self.info.late_outputs
+                shape = None if late else tuple(evaluate(e, symbols) for e in type_.shape)
+                shapes.append((shape, type_.numpy))
+            table = [symbols.get(name, 0) for name in self.info.symbols] or [0]
+            found = _Sizes(tuple(shapes), tuple(table), self.arena_bytes(symbols))
+            if len(self._known_sizes) >= _REMEMBERED_SIZES:
+                self._known_sizes.clear()
+            self._known_sizes[key] = found
+        return found
 
     def _collect(
         self,
@@ -152,11 +175,17 @@ def _physical_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+def _address(array: Array) -> int:
+    """Where the elements are; several times quicker than ``array.ctypes.data``."""
+    address: int = array.__array_interface__["data"][0]
+    return address
+
+
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """An uninitialised array that starts on a cache line."""
-    nbytes = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    nbytes = math.prod(shape) * dtype.itemsize
     block = np.empty(nbytes + ALIGNMENT, np.uint8)
-    start = -block.ctypes.data % ALIGNMENT
+    start = -_address(block) % ALIGNMENT
     return block[start : start + nbytes].view(dtype).reshape(shape)
 
 
@@ -176,9 +205,9 @@ def _table(addresses: Sequence[int]) -> Array:
 
 def _context(params: Array, symbols: Array, failure: Array, memory_limit: int) -> Array:
     context = np.zeros(len(Context), np.uint64)
-    context[Context.PARAMS] = params.ctypes.data
-    context[Context.SYMBOLS] = symbols.ctypes.data
-    context[Context.FAILURE] = failure.ctypes.data
+    context[Context.PARAMS] = _address(params)
+    context[Context.SYMBOLS] = _address(symbols)
+    context[Context.FAILURE] = _address(failure)
     context[Context.MEMORY_LIMIT] = memory_limit
     return context
 

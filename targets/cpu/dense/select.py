@@ -14,6 +14,7 @@ from ....ops.matmul import matmul
 from ....ops.reshape import reshape
 from ..object_code import host_cpu
 from .convolution import Geometry, pack_maps, packed_convolution
+from .depthwise import LARGEST_PLANE, Planes, depthwise
 from .matmul import pack_columns, packed_matmul, panel_columns
 from .winograd import POINTS, Tiling, transform_kernels, winograd
 
@@ -101,6 +102,8 @@ def _packed_convolution(graph: Graph, node: Node) -> Value | None:
     maps, channels, *kernel = types[1].static_shape
     pads = [node.attrs[name] or (0, 0) for name in ("pads_begin", "pads_end")]
     output = node.types[0].shape[2:]
+    if channels == 1 and groups == maps == types[0].shape[1]:
+        return _depthwise(graph, node)
     if maps // groups < _LEAST_MAPS or channels * kernel[0] * kernel[1] < _LEAST_TAPS:
         return None
     if not all(isinstance(pad, int) for pair in pads for pad in pair) or 0 in output:
@@ -129,6 +132,34 @@ def _packed_convolution(graph: Graph, node: Node) -> Value | None:
         pads_begin=pads[0],
         pads_end=pads[1],
         width=width,
+        name=node.name,
+        origin=node.origin,
+    )
+    return _with_bias(graph, node, result)
+
+
+def _depthwise(graph: Graph, node: Node) -> Value | None:
+    x, w = node.operands[:2]
+    kernel = graph.type(w).static_shape[2:]
+    pads = [node.attrs[name] or (0, 0) for name in ("pads_begin", "pads_end")]
+    strides, dilations = (node.attrs[name] or (1, 1) for name in ("strides", "dilations"))
+    numbers = [number for pair in pads for number in pair]
+    if strides[1] > 2 or not all(isinstance(number, int) for number in numbers):
+        return None
+    height, columns = (int(extent) for extent in graph.type(x).shape[2:])  # type: ignore[arg-type]
+    size = (height, columns)
+    planes = Planes(size, kernel, strides, dilations, tuple(numbers), vector_width())  # type: ignore[arg-type]
+    if planes.scratch > LARGEST_PLANE or min(planes.output) < 1:
+        return None
+    result = graph.add(
+        depthwise,
+        x,
+        w,
+        kernel=kernel,
+        strides=strides,
+        dilations=dilations,
+        pads=tuple(numbers),
+        width=planes.width,
         name=node.name,
         origin=node.origin,
     )

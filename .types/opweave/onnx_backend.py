@@ -1,0 +1,1 @@
+../../opweave/onnx_backend.py
