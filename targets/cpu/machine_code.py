@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ...compiler.cache import Cache, default_cache, key_of
 from ...ir import UnsupportedError
+from .dense.tile import packed_tiles
 from .emitted import EmittedBody, emit_body
 from .kernels import BodySignature, scalar_types
 from .object_code import (
@@ -35,7 +36,7 @@ def machine_code(program: Program) -> LoadedObject:
     if code is None:
         bodies = [_lowered(body, cpu, cache) for body in program.kernels.bodies.values()]
         runtime = runtime_text(cpu.triple.partition("-")[0])
-        module = link([text, *bodies, runtime], exports=[ENTRY, WORKER])
+        module = link([text, *bodies, *packed_tiles(bodies), runtime], exports=[ENTRY, WORKER])
         code = emit_object(optimise(module, cpu, _OPTIMISATION), cpu)
         cache.put(key, code)
     return load_object(code)

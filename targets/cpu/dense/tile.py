@@ -7,6 +7,9 @@ enough accumulators the fused multiply-adds run at the processor's peak.
 
 from __future__ import annotations
 
+import functools
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from llvmlite import ir
@@ -166,22 +169,38 @@ def emit_tile(
     return acc
 
 
+_POINTER = ir.PointerType()
+_PACKED_TILE = ir.FunctionType(ir.VoidType(), [_POINTER, _POINTER, _POINTER, I64, I64, I64])
+_TILE_NAME = re.compile(r"packed_tile_(\d+)of(\d+)x(\d+)x(\d+)(_adds)?")
+
+
 def packed_tile(module: ir.Module, shape: Shape, a_step: int, adds: bool) -> ir.Function:
+    """The declaration of a tile that :func:`packed_tiles` defines."""
+    name = f"packed_tile_{shape.rows}of{a_step}x{shape.vectors}x{shape.width}"
+    name += "_adds" if adds else ""
+    return module.globals.get(name) or ir.Function(module, _PACKED_TILE, name)
+
+
+def packed_tiles(texts: Iterable[str]) -> list[str]:
+    """Modules that define the tiles which these modules declare, each tile once."""
+    names = {found.group(0) for text in texts for found in _TILE_NAME.finditer(text)}
+    return [_packed_tile_text(name) for name in sorted(names)]
+
+
+@functools.cache
+def _packed_tile_text(name: str) -> str:
     """``tile(a, b, c, inner, c_row, columns)``: one register tile, both operands packed.
 
     ``a`` is [inner, a_step], of which the first rows count, ``b`` [inner, columns of a full
     tile]. ``columns`` columns of ``c``, whose rows are ``c_row`` floats apart, are written, or
-    added to with ``adds``. The function serves all sizes and is merged with its equals when
-    modules are linked.
+    added to with ``_adds`` in the name. The function serves all sizes.
     """
-    name = f"packed_tile_{shape.rows}of{a_step}x{shape.vectors}x{shape.width}"
-    name += "_adds" if adds else ""
-    if name in module.globals:
-        return module.globals[name]
-    pointer = ir.PointerType()
-    type_ = ir.FunctionType(ir.VoidType(), [pointer, pointer, pointer, I64, I64, I64])
-    function = ir.Function(module, type_, name)
-    function.linkage = "linkonce_odr"
+    found = _TILE_NAME.fullmatch(name)
+    assert found is not None, "the name is made by packed_tile"
+    rows, a_step, vectors, width = (int(number) for number in found.groups()[:4])
+    shape, adds = Shape(rows, vectors, width), found.group(5) is not None
+    module = ir.Module(name)
+    function = ir.Function(module, _PACKED_TILE, name)
     function.attributes.add("noinline")
     a, b, c, inner, c_row, columns = function.args
     for argument in (a, b, c):
@@ -216,7 +235,7 @@ def packed_tile(module: ir.Module, shape: Shape, a_step: int, adds: bool) -> ir.
                     builder.store(value, place, align=4)
             row = address(builder, row, c_row)
         builder.ret_void()
-    return function
+    return str(module)
 
 
 def _first_lanes(builder: ir.IRBuilder, columns: ir.Value, number: int, width: int) -> ir.Value:
