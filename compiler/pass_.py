@@ -30,3 +30,22 @@ class Pass:
 def run_passes(graph: Graph, passes: Sequence[Pass]) -> dict[str, int]:
     """Run passes in order; returns the number of changes by pass name."""
     return {pass_.name: pass_(graph) for pass_ in passes}
+
+
+def until_stable(name: str, passes: Sequence[Pass], rounds: int = 4) -> Pass:
+    """A Pass that runs others in order, again and again while they change something.
+
+    It stops after so many ``rounds``: later ones seldom find anything, and what they leave is
+    right all the same.
+    """
+
+    def run(graph: Graph) -> int:
+        total = 0
+        for _ in range(rounds):
+            changes = sum(run_passes(graph, passes).values())
+            total += changes
+            if not changes:
+                break
+        return total
+
+    return Pass(name, run)

@@ -87,9 +87,10 @@ class Match:
         """True when a bound value has the type of the root: no operand made it larger."""
         return self.graph.type(self.values[name]) == self.root.types[0]
 
-    def decline(self, reason: str) -> None:
-        """Say why the rule does not fire after all, for ``explained``."""
+    def decline(self, reason: str) -> Value | None:
+        """None, after noting for ``explained`` why the rule does not fire after all."""
         self.reason = reason
+        return None
 
 
 Build: TypeAlias = Callable[[Graph, Match], Value | None]

@@ -1,22 +1,31 @@
 """Graph passes, one module a pass, and the orders in which targets run them."""
 
+from ..pass_ import Pass, until_stable
+from .absorb import ABSORB
+from .bodies import everywhere
 from .broadcast import ABSORB_EXPANSIONS
 from .common_subexpressions import COMMON_SUBEXPRESSIONS
 from .fold_batch_norm import FOLD_BATCH_NORM
 from .fold_constants import FOLD_CONSTANTS
 from .fuse import FUSE
 from .legalise_half import LEGALISE_HALF
+from .recognise import RECOGNISE
 from .simplify import SIMPLIFY
+from .sink_transposes import SINK_TRANSPOSES
+
+DEAD_CODE = everywhere("dead_code", lambda graph: graph.prune())
 
 # Folding makes operands constant, which lets more be simplified, which leaves more to fold.
-CANONICALISE = (
+TIDY = until_stable("tidy", (FOLD_CONSTANTS, SIMPLIFY, SINK_TRANSPOSES, COMMON_SUBEXPRESSIONS))
+
+CANONICALISE: tuple[Pass, ...] = (
+    DEAD_CODE,
     ABSORB_EXPANSIONS,
-    FOLD_CONSTANTS,
-    SIMPLIFY,
-    COMMON_SUBEXPRESSIONS,
+    TIDY,
+    RECOGNISE,
     FOLD_BATCH_NORM,
-    FOLD_CONSTANTS,
-    SIMPLIFY,
+    ABSORB,
+    TIDY,
 )
 
-__all__ = ["CANONICALISE", "FUSE", "LEGALISE_HALF"]
+__all__ = ["CANONICALISE", "DEAD_CODE", "FUSE", "LEGALISE_HALF", "TIDY"]
