@@ -29,6 +29,11 @@ class Spec:
     shape: tuple[Extent, ...]
 
     @property
+    def numpy(self) -> np.dtype[Any]:
+        """The NumPy type of the elements."""
+        return numpy_type(self.dtype)
+
+    @property
     def type(self) -> TensorType:
         """The element type and shape together."""
         return TensorType(self.dtype, self.shape)
@@ -78,6 +83,8 @@ class Session:
         return self.outputs
 
     def _ordered(self, inputs: Sequence[Any], named: Mapping[str, Any]) -> list[Any]:
+        if not named and len(inputs) == len(self.inputs):
+            return list(inputs)
         names = [spec.name for spec in self.inputs]
         unknown = [name for name in named if name not in names]
         if unknown or len(inputs) > len(names):
@@ -146,6 +153,8 @@ def _spec(name: str, type_: TensorType) -> Spec:
 
 def _array(value: Any, spec: Spec) -> Array:
     """``value`` as a contiguous array of the declared type; no silent conversion of types."""
+    if type(value) is np.ndarray and value.dtype == spec.numpy and value.flags.carray:
+        return value
     if not isinstance(value, np.ndarray) and hasattr(value, "__dlpack__"):
         array = np.from_dlpack(value)
     else:
@@ -155,7 +164,7 @@ def _array(value: Any, spec: Spec) -> Array:
         if isinstance(value, np.ndarray) or hasattr(value, "dtype"):
             raise ModelError(f"input {spec.name!r} is {array.dtype}, the model takes {spec.dtype}")
         array = np.asarray(value, wanted)  # Python numbers and lists have no type of their own
-    return np.ascontiguousarray(array).reshape(array.shape)
+    return np.require(array, requirements=["C", "A"]).reshape(array.shape)
 
 
 def _check_shape(spec: Spec, array: Array) -> None:

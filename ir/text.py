@@ -230,7 +230,9 @@ class _Reader:
                 raise ModelError("a graph inside a graph is an attribute: key = graph name {")
             else:
                 self._given(graph, word, rest)
-        graph.assume(equalities)
+        # Inference has recorded assumptions already; none gets lost, text may have more.
+        inferred = graph.equalities
+        graph.assume([*inferred, *(e for e in equalities if e not in inferred)])
         return graph
 
     def _declare(self, text: str) -> None:

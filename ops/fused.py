@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..ir import Array, Cost, Graph, ModelError, Node, TensorType
+from ..ir import Array, Cost, Graph, ModelError, Node, TensorType, unify
 from ..ir.evaluate import evaluate
 from .define import operator
 from .elementwise_activation import relu
@@ -29,6 +29,8 @@ def _(*operands: TensorType, group: Graph) -> tuple[TensorType, ...]:
     declared = tuple(group.type(value) for value in group.inputs)
     if declared != operands:
         raise ModelError(f"the group takes {declared}; it is given {operands}")
+    for equality in group.equalities:  # what members assume of extents, the group assumes
+        unify(equality.left, equality.right, f"fused: {equality.node}")
     return tuple(group.type(value) for value in group.outputs)
 
 

@@ -74,8 +74,9 @@ class Scaled:
             w = graph.param(weights, f"{w.node}.scaled")
         if bias is not None or offset.any():
             bias = graph.param(offset.astype(node.types[0].numpy), f"{node.name}.offset")
+        operands = [x, w] if bias is None else [x, w, bias]
         origin = node.origin or node.name
-        return graph.add(node.op, x, w, bias, origin=origin, **node.attrs)
+        return graph.add(node.op, *operands, origin=origin, **node.attrs)
 
 
 def scaled(weights: Array, factor: Array, transposed_groups: int = 0) -> Array:

@@ -45,8 +45,9 @@ def _grow(graph: Graph, root: Node) -> list[Node]:
             continue
         if node.types[0].shape != root.types[0].shape:
             continue
-        if any(user.name not in members for user in graph.users(value)):
-            continue
+        readers = {user.name for user in graph.users(value)}
+        if not readers <= set(members) or (anchor is not None and anchor.name in readers):
+            continue  # others need it too, or the anchor, which comes before all other members
         if "elementwise" in node.op.traits:
             if _operand_count(graph, [*members.values(), node]) <= MAXIMUM_OPERANDS:
                 members[node.name] = node
