@@ -62,7 +62,8 @@ class CpuExecutable:
         self._code = code  # keeps the machine code loaded
         self._function = _FUNCTION(code.address(ENTRY))
         self._params = [aligned(array) for array in params]
-        self._param_table = _table([array.ctypes.data for array in self._params])
+        self._param_table = np.array([_address(array) for array in self._params], np.int64)
+        self._params_at = _address(self._param_table)
         # Neither the arena nor a tensor whose size the run itself decides may be larger.
         self._memory_limit = _physical_memory()
         # Arenas are kept between runs: a run allocates nothing once shapes have been seen.
@@ -79,23 +80,32 @@ class CpuExecutable:
         """Outputs for contiguous inputs of the right types; ``symbols`` from their shapes."""
         sizes = self._sizes(symbols)
         outputs = [None if shape is None else empty(shape, dtype) for shape, dtype in sizes.outputs]
-        addresses = [_address(array) for array in inputs]
-        addresses += [0 if array is None else _address(array) for array in outputs]
-        values = _table(addresses)
-        symbol_table = np.array(sizes.symbols, np.int64)
-        failure = np.zeros(2, np.int64)
-        context = _context(self._param_table, symbol_table, failure, self._memory_limit)
+        # One block of eight-byte fields: values, context, failure, symbols. Building it is much
+        # of what a small network's run costs.
+        count = len(inputs) + len(outputs)
+        failure = count + len(Context)
+        frame = np.empty(failure + 2 + len(sizes.symbols), np.int64)
+        place = _address(frame)
         arena = self._take_arena(sizes.arena)
         try:
             with borrowed_pool(self.threads) as pool:
-                context[Context.POOL] = pool
-                failed = self._function(_address(values), _address(arena), _address(context))
+                frame[:] = [
+                    *map(_address, inputs),
+                    *(0 if array is None else _address(array) for array in outputs),
+                    *(self._params_at, place + 8 * (failure + 2), place + 8 * failure),
+                    *(self._memory_limit, pool),
+                    *(0, 0),
+                    *sizes.symbols,
+                ]
+                failed = self._function(place, _address(arena), place + 8 * count)
         finally:
             self._give_arena(arena)
         if failed:
-            raise self._error(int(failure[0]), int(failure[1]))
-        measured = dict(zip(self.info.symbols, symbol_table.tolist(), strict=False))
-        return self._collect(outputs, values, {**measured, **symbols}, len(inputs))
+            raise self._error(int(frame[failure]), int(frame[failure + 1]))
+        if not self.info.late_outputs:
+            return [array for array in outputs if array is not None]
+        measured = dict(zip(self.info.symbols, frame[failure + 2 :].tolist(), strict=False))
+        return self._collect(outputs, frame, {**measured, **symbols}, len(inputs))
 
     def _sizes(self, symbols: Mapping[str, int]) -> _Sizes:
         """What follows from the symbols, remembered for the last of them."""
@@ -197,19 +207,6 @@ def aligned(array: Array) -> Array:
     copy = empty(array.shape, plain)
     copy[...] = array
     return copy
-
-
-def _table(addresses: Sequence[int]) -> Array:
-    return np.array(list(addresses) or [0], np.uint64)
-
-
-def _context(params: Array, symbols: Array, failure: Array, memory_limit: int) -> Array:
-    context = np.zeros(len(Context), np.uint64)
-    context[Context.PARAMS] = _address(params)
-    context[Context.SYMBOLS] = _address(symbols)
-    context[Context.FAILURE] = _address(failure)
-    context[Context.MEMORY_LIMIT] = memory_limit
-    return context
 
 
 def _c_free() -> Any:
