@@ -52,6 +52,7 @@ _PIECE = 1 << 24
 # Format name -> module that defines FORMAT; imported when a file asks for it.
 _MODULES: dict[str, str] = {
     "ONNX": ".onnx.format",
+    "MINDIR": ".mindir.format",
 }
 _ADDED: dict[str, Format] = {}
 

@@ -29,7 +29,7 @@ NOT_IN_ONNX = {
     "resolve_reshape",
     "resolve_slice",
     "max_unpool",
-    "greedy_selection",
+    "overlap_suppression",
 }
 
 TOLERANCE = {"float64": 1e-7, "float32": 1e-4, "float16": 4e-3, "bfloat16": 3e-2}

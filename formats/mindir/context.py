@@ -10,6 +10,7 @@ from ...ir import Dim, Extent, ModelError, UnsupportedError, Value
 from ...ir.data_type import is_float
 from ..builder import Builder, ops
 from . import convert
+from .element_types import NAMES
 from .items import Constant, Item, Reference, Tensor
 from .region import Region, type_of_array
 
@@ -32,6 +33,11 @@ class Context(Builder):
     def primitive(self) -> str:
         """The name of the primitive that is being read."""
         return self.machine.model.resolve(self.proto)[1]
+
+    def declared(self, position: int, otherwise: str) -> str:
+        """The element type that the file declares for one of the node's results."""
+        found = declared_types(self.proto)
+        return found[position] if position < len(found) and found[position] else otherwise
 
     def value(self, item: Item, dtype: str | None = None) -> Value:
         """An item as a tensor of this region; scalars become 0-d, tuples of them 1-d tensors.
@@ -121,6 +127,12 @@ class Context(Builder):
         """Whole numbers that must be known now."""
         return convert.CONVERTERS["Ints"](self, item, what)  # type: ignore[no-any-return]
 
+    def whole(self, extent: Extent) -> Value:
+        """An extent as a 0-d int64 tensor."""
+        if isinstance(extent, int):
+            return self.region.scalar(extent, "int64")
+        return self.reshape(self.symbolic([extent]), ())
+
     def element(self, x: Value, position: int) -> Value:
         """The part of ``x`` at ``position`` of the first axis."""
         part = self.slice_axis(x, 0, position, 1)
@@ -183,6 +195,19 @@ def promoted(left: str, right: str) -> str:
             raise UnsupportedError(f"arithmetic between {left} and {right}")
         return f"int{wide}"
     return max(left, right, key=_ORDER.index)
+
+
+def declared_types(proto: Any) -> list[str]:
+    """The element types of a node's results as far as the file tells them, "" otherwise."""
+    for attribute in proto.attribute:
+        if attribute.name == "shape" or attribute.ref_attr_name.startswith("shape:"):
+            protos = [
+                tensor
+                for part in (attribute.values or [attribute])
+                for tensor in ([part.t] if part.HasField("t") else part.tensors)
+            ]
+            return [NAMES.get(tensor.data_type, "") for tensor in protos]
+    return []
 
 
 def _stem(proto: Any) -> str:

@@ -145,12 +145,24 @@ def call_choice(
     """Call one of two functions."""
     if isinstance(choice.condition, Missing):
         return MISSING
+    if may_return(machine, choice):
+        return Fork(choice, arguments)
     known = known_condition(machine, choice.condition, region)
     if known is not None:
         return machine.apply(choice.accepted if known else choice.refused, arguments, region)
-    if may_return(machine, choice):
-        return Fork(choice, arguments)
     return _read_if(machine, choice, arguments, region)
+
+
+def settled(machine: Machine, outcome: Item, region: Region) -> Item:
+    """The result of a conditional call whose condition is known after all."""
+    while isinstance(outcome, Fork):
+        choice = outcome.choice
+        known = known_condition(machine, choice.condition, region)
+        if known is None:
+            break
+        callee = choice.accepted if known else choice.refused
+        outcome = machine.apply(callee, outcome.arguments, region)
+    return outcome
 
 
 def _read_if(machine: Machine, choice: Choice, arguments: tuple[Item, ...], region: Region) -> Item:
@@ -203,7 +215,7 @@ def join(
         outputs.append((held[0], held[1]))
     for position, pair in enumerate(outputs):
         _hand_out(machine, regions, states, pair, position)
-    captured = aligned_captures(regions)
+    captured = aligned_captures(regions, region)
     for inner in regions:
         inner.graph.prune()
     node = region.graph.add_node(
@@ -222,13 +234,15 @@ def join(
     return rebuilt(left, lambda: next(fresh))
 
 
-def aligned_captures(regions: list[Region]) -> list[Value]:
-    """Let both branches capture the same values in the same order; returns these."""
-    captured = list(dict.fromkeys(outer for inner in regions for outer in inner.captures))
+def aligned_captures(regions: list[Region], region: Region) -> list[Value]:
+    """Let the bodies capture the same values of ``region`` in the same order; returns these."""
+    captured = region.in_order({outer for inner in regions for outer in inner.captures})
     for inner in regions:
         for outer in captured:
             inner.capture(outer)
-        inner.graph.arrange_inputs([inner.captures[outer] for outer in captured])
+        own = set(inner.captures.values())
+        first = [value for value in inner.graph.inputs if value not in own]
+        inner.graph.arrange_inputs([*first, *(inner.captures[outer] for outer in captured)])
     return captured
 
 
@@ -288,6 +302,8 @@ class _Trial:
     changed: set[int]
     changed_states: set[str]
     accepted_returns: bool
+    # The argument that is the condition itself: the loop's own condition carries it.
+    condition_at: int | None
 
 
 def read_loop(machine: Machine, name: str, arguments: tuple[Item, ...], region: Region) -> Item:
@@ -304,12 +320,13 @@ def read_loop(machine: Machine, name: str, arguments: tuple[Item, ...], region: 
         or (isinstance(leaf, Constant) and leaf.name not in machine.model.parameters)
     }
     written: set[str] = set()
+    condition_at: int | None = None
     before = machine.state
     refused = len(machine.items)
     for _ in range(len(first) + len(machine.model.parameters) + 2):
         machine.state = before
         try:
-            trial = _try(machine, name, arguments, carried, written, region)
+            trial = _try(machine, name, arguments, carried, written, condition_at, region)
         except NotSimple:
             machine.state = before
             del machine.items[refused:]
@@ -318,6 +335,11 @@ def read_loop(machine: Machine, name: str, arguments: tuple[Item, ...], region: 
             return read_jumping_loop(machine, name, arguments, carried, region)
         if trial is None or len(machine.items) > refused:
             return MISSING
+        if trial.condition_at != condition_at:
+            condition_at = trial.condition_at
+            carried = (carried | trial.changed) - {condition_at}
+            written = written | trial.changed_states
+            continue
         if trial.changed == carried and trial.changed_states == written:
             break
         if trial.changed <= carried and trial.changed_states <= written:
@@ -336,6 +358,7 @@ def _try(
     arguments: tuple[Item, ...],
     carried: set[int],
     written: set[str],
+    condition_at: int | None,
     region: Region,
 ) -> _Trial | None:
     """Read the body once, with these leaves of the arguments and parameters carried."""
@@ -344,8 +367,10 @@ def _try(
     inner = new_region(machine, f"loop{machine.regions}", region)
     graph = inner.graph
     graph.input("iteration", _COUNT)
-    graph.input("going", _BOOL)
+    still_going = graph.input("going", _BOOL)
     start: list[Item] = list(first)
+    if condition_at is not None:
+        start[condition_at] = Tensor(inner, still_going)
     inputs: list[Value] = []
     for position in sorted(carried):
         type_ = region.graph.type(as_value(machine, first[position], region))
@@ -370,7 +395,11 @@ def _try(
         if accepted == returns_to(machine, outcome.choice.refused, name):
             raise NotSimple
         callee = outcome.choice.accepted if accepted else outcome.choice.refused
-        result = machine.apply(callee, outcome.arguments, inner)
+        if accepted and condition_at is None:
+            condition_at = next(
+                (k for k in sorted(carried) if same(outcome.choice.condition, start[k])), None
+            )
+        result = settled(machine, machine.apply(callee, outcome.arguments, inner), inner)
         if isinstance(result, Missing):
             return None
         if not isinstance(result, Again) or result.name != name:
@@ -393,7 +422,7 @@ def _try(
     changed = {
         position
         for position, (old, new) in enumerate(zip(start, following, strict=True))
-        if not same(old, new)
+        if not same(old, new) and position != condition_at
     }
     changed_states = {key for key, item in after.items() if not same(item, states.get(key))}
     return _Trial(
@@ -405,6 +434,7 @@ def _try(
         changed,
         changed_states,
         accepted,
+        condition_at,
     )
 
 
@@ -453,12 +483,15 @@ def _add_loop(
     if not trial.accepted_returns:
         going = region.graph.add(operator_named("logical_not"), going)
     graph.prune()
-    operands: list[Any] = [None, going, *initial, *inner.captures]
+    captured = aligned_captures([inner], region)
+    operands: list[Any] = [None, going, *initial, *captured]
     attributes = {"body": graph, "carried": len(initial)}
     outputs = region.graph.add_node(loop, operands, attributes).outputs
     final: list[Item] = list(first)
     for position, value in zip(carried, outputs, strict=False):
         final[position] = Tensor(region, value)
+    if trial.condition_at is not None:
+        final[trial.condition_at] = False
     for parameter, value in zip(written, outputs[len(carried) :], strict=False):
         machine.write_parameter(parameter, Tensor(region, value))
     # The condition is false now: what the graph does then is the loop's result.
@@ -476,7 +509,9 @@ def _add_loop(
 def checked_index(region: Region, index: Value, count: int) -> Value:
     """``index`` as 0 .. count - 1; negative ones count from the end, others end the run."""
     graph = region.graph
-    flat = graph.add(operator_named("reshape"), index, shape=())
+    flat = index
+    if graph.type(index).rank:
+        flat = graph.add(operator_named("reshape"), index, shape=())
     if graph.type(flat).dtype not in ("int32", "int64"):
         flat = graph.add(operator_named("cast"), flat, to="int64")
     places = graph.param(np.arange(count, dtype=np.int64), "branch_numbers")

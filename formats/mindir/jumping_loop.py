@@ -104,7 +104,11 @@ def read_jumping_loop(
             if not control.same(item, before.get(key)) and key not in written
         }
         types = [t for way in iteration.ways for t in _leaving_types(way, iteration)]
-        if changed <= carried and not changed_states and types == leaving:
+        if changed < carried and not changed_states and types == leaving:
+            # What stays the same need not be carried.
+            carried = changed
+            continue
+        if changed == carried and not changed_states and types == leaving:
             machine.state = before
             return _add(
                 machine, name, arguments, iteration, sorted(carried), sorted(written), region
@@ -184,6 +188,9 @@ def _grow(
         end = _End(region, machine.state, None, leaves(outcome.arguments))
         iteration.ends.append(end)
         return end
+    outcome = control.settled(machine, outcome, region)
+    if isinstance(outcome, Again) and outcome.name == name:
+        return _grow(machine, name, arguments, outcome, region, iteration)
     if not isinstance(outcome, Fork):
         return _leave(machine, Given(outcome), region, iteration)
     choice, given = outcome.choice, outcome.arguments
@@ -263,11 +270,10 @@ def _emit(
     results = []
     for part, inner in zip((node.accepted, node.refused), regions, strict=True):
         results.append(_emit(machine, part, iteration, carried, written, inner))
-    # Captures may lie in different orders; they are made inputs anew in one order.
     for inner, values in zip(regions, results, strict=True):
         for position, value in enumerate(values):
             inner.graph.output(value, f"out{position}")
-    captured = control.aligned_captures(regions)
+    captured = control.aligned_captures(regions, region)
     for inner in regions:
         inner.graph.prune()
     condition = control.condition_value(machine, node.condition, region)
@@ -331,7 +337,8 @@ def _add(
     initial += [control.as_value(machine, Reference(parameter), region) for parameter in written]
     for value in iteration.inputs[len(initial) :]:
         initial.append(_zeros(region, inner.graph.type(value)))
-    operands: list[Any] = [None, region.scalar(True, "bool"), *initial, *inner.captures]
+    captured = control.aligned_captures([inner], region)
+    operands: list[Any] = [None, region.scalar(True, "bool"), *initial, *captured]
     attributes = {"body": inner.graph, "carried": len(initial)}
     outputs = region.graph.add_node(loop, operands, attributes).outputs
     final = [Tensor(region, value) for value in outputs[: len(initial)]]

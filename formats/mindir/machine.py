@@ -20,9 +20,8 @@ from ...ir.data_type import is_integer
 from ..limits import Limits
 from . import control, registry
 from .attributes import attribute_item
-from .context import Context
+from .context import Context, declared_types
 from .convert import converted
-from .element_types import NAMES
 from .items import (
     MISSING,
     Again,
@@ -107,7 +106,10 @@ class Machine:
             values = [a for a in proto.attribute if a.name == "value"] or list(proto.attribute)
             if not values:
                 raise ModelError(f"the constant {name!r} has no value")
-            self._constants[name] = attribute_item(values[0], self.tensors, f"constant {name!r}")
+            item = attribute_item(values[0], self.tensors, f"constant {name!r}")
+            if isinstance(item, Constant):
+                item = Constant(item.array, name.rpartition(":")[2] or name)
+            self._constants[name] = item
         return self._constants[name]
 
     # --- names ---------------------------------------------------------------------------
@@ -322,19 +324,6 @@ _IGNORED = {
     "SrcT",
     "DstT",
 }
-
-
-def declared_types(proto: Any) -> list[str]:
-    """The element types of a node's results as far as the file tells them, "" otherwise."""
-    for attribute in proto.attribute:
-        if attribute.name == "shape" or attribute.ref_attr_name.startswith("shape:"):
-            protos = [
-                tensor
-                for part in (attribute.values or [attribute])
-                for tensor in ([part.t] if part.HasField("t") else part.tensors)
-            ]
-            return [NAMES.get(tensor.data_type, "") for tensor in protos]
-    return []
 
 
 def label(proto: Any) -> str:

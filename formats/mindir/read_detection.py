@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ...ir import UnsupportedError, Value
+from ...ir import Extent, UnsupportedError, Value
 from .context import Context, ops
 from .convert import Ints
 from .items import Item
@@ -74,7 +74,7 @@ def _decode(
         a.add(a.mul(delta, float(std)), float(mean))
         for delta, mean, std in zip(_columns(g, deltas, 4), means, stds, strict=True)
     ]
-    bound = abs(math.log(wh_ratio_clip))
+    bound = float(np.float32(abs(math.log(wh_ratio_clip))))
     found: list[list[Value]] = []
     for low, high, shift, growth, limit in (
         (x1, x2, shifts[0], shifts[2], max_shape[1]),
@@ -163,17 +163,14 @@ def _iou(g: Context, anchors: Value, boxes: Value, mode: str = "iou") -> Value:
 
 @reads("NMSWithMask")
 def _nms_with_mask(g: Context, boxes: Value, iou_threshold: float = 0.5) -> Item:
-    a = _Arithmetic(g)
     count, width = g.shape(boxes)
     scores = g.reshape(g.slice_axis(boxes, 1, width - 1, 1), (count,))
     settings = {"k": count, "axis": 0, "largest": True, "sorted": True}
     _, order = g.add_node(ops.top_k, (scores,), settings).outputs
     ranked = g.add(ops.gather, boxes, order, axis=0)
-    corners = _columns(g, ranked, 4)
-    shared, rows, columns = _overlaps(g, corners, corners, 0.0)
-    whole = a.sub(a.add(rows, columns), shared)
-    close = g.add(ops.greater, shared, a.mul(whole, iou_threshold))
-    kept = g.add(ops.greedy_selection, close)
+    kept = g.add(ops.overlap_suppression, ranked, threshold=iou_threshold)
+    if isinstance(count, int):
+        return ranked, g.constant(np.arange(count), "int32"), kept
     zero, one = (g.constant(np.array(k, np.int32)) for k in (0, 1))
     return ranked, g.add(ops.range, zero, one, size=count), kept
 
@@ -189,11 +186,12 @@ def _roi_align(
     sample_num: int = 2,
     roi_end_mode: int = 1,
 ) -> Value:
-    a = _Arithmetic(g)
-    batch, x1, y1, x2, y2 = _columns(g, rois, 5)
+    count = g.shape(rois)[0]
+    batch = g.reshape(g.slice_axis(rois, 1, 0, 1), (count,))
+    boxes = g.slice_axis(rois, 1, 1, 4)
     if roi_end_mode:
-        x2, y2 = a.add(x2, float(roi_end_mode)), a.add(y2, float(roi_end_mode))
-    boxes = _matrix(g, [x1, y1, x2, y2])
+        more = g.constant([0.0, 0.0, roi_end_mode, roi_end_mode], g.dtype(rois))
+        boxes = g.add(ops.add, boxes, more)
     return g.add(
         ops.roi_align,
         x,
@@ -237,8 +235,8 @@ def _crop_and_resize(
         ]
         return g.add(ops.gather_nd, pictures, g.add(ops.concat, *parts, axis=3))
 
-    def whole(value: Value, op: str, extent: object) -> Value:
-        last = g.cast(g.reshape(g.symbolic([extent - 1]), ()), "float32")  # type: ignore[operator]
+    def whole(value: Value, op: str, extent: Extent) -> Value:
+        last = g.cast(g.whole(extent - 1), "float32")
         rounded = a.least(a.most(g.add(getattr(ops, op), value), 0.0), last)
         return g.cast(rounded, "int64")
 
@@ -259,11 +257,11 @@ def _crop_and_resize(
 
 
 def _crop_places(
-    g: Context, low: Value, high: Value, extent: object, count: int
+    g: Context, low: Value, high: Value, extent: Extent, count: int
 ) -> tuple[Value, Value]:
     """Where the samples of each box lie along one axis, [boxes, count], and if inside."""
     a = _Arithmetic(g)
-    last = g.cast(g.reshape(g.symbolic([extent - 1]), ()), "float32")  # type: ignore[operator]
+    last = g.cast(g.whole(extent - 1), "float32")
     if count > 1:
         step = a.mul(a.mul(a.sub(high, low), last), 1.0 / (count - 1))
         numbers = g.constant(np.arange(count), "float32")

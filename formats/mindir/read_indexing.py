@@ -53,8 +53,7 @@ def _embedding_lookup(g: Context, x: Value, indices: Value, offset: int = 0) -> 
     if offset:
         indices = g.add(ops.sub, indices, g.scalar_like(indices, offset))
     # Rows outside the table are zero.
-    count = g.symbolic([g.shape(x)[0]])
-    size = g.cast(g.reshape(count, ()), g.dtype(indices))
+    size = g.cast(g.whole(g.shape(x)[0]), g.dtype(indices))
     inside = g.add(
         ops.logical_and,
         g.add(ops.greater_equal, indices, g.scalar_like(indices, 0)),
@@ -214,7 +213,7 @@ def _register_segment(word: str, reduction: str, start: float) -> None:
         ids = g.cast(segment_ids, "int64")
         inner = g.shape(x)[g.rank(ids) :]
         # Negative ids are dropped: they go to one more segment, which is cut off.
-        limit = g.reshape(g.symbolic([count]), ())
+        limit = g.whole(count)
         dropped = g.add(ops.less, ids, g.scalar_like(ids, 0))
         ids = g.add(ops.where, dropped, limit, ids)
         fill: Any = start
@@ -239,15 +238,19 @@ def _one_hot(
 ) -> Value:
     on = g.value(on_value)
     dtype = g.dtype(on)
-    pair = [g.reshape(g.value(item, dtype), (1,)) for item in (off_value, on_value)]
-    values = g.add(ops.concat, *pair, axis=0)
+    pair = [g.value(item, dtype) for item in (off_value, on_value)]
+    known = [g.numbers(value) for value in pair]
+    if known[0] is not None and known[1] is not None:
+        values = g.constant(np.stack([known[0].reshape(()), known[1].reshape(())]))
+    else:
+        values = g.add(ops.concat, *(g.reshape(value, (1,)) for value in pair), axis=0)
     indices = _index(g, indices)
     # Unlike ONNX, a negative index does not count from the end: nothing is on.
-    known = g.numbers(indices)
-    if known is None or np.any(known < 0):
+    places = g.numbers(indices)
+    if places is None or np.any(places < 0):
         negative = g.add(ops.less, indices, g.scalar_like(indices, 0))
         wide = g.cast(indices, "int64")
-        beyond = g.reshape(g.symbolic([depth[0]]), ())
+        beyond = g.whole(depth[0])
         indices = g.add(ops.where, negative, beyond, wide)
     return g.add(ops.one_hot, indices, values, depth=depth[0], axis=axis)
 
@@ -270,7 +273,7 @@ def _one_hot_ext(
 @reads("TopK")
 def _top_k(g: Context, x: Value, k: Extents, sorted: bool = True) -> Item:
     values, places = _sorted(g, x, k[0], g.rank(x) - 1, True)
-    return values, g.cast(places, "int32")
+    return values, g.cast(places, g.declared(1, "int32"))
 
 
 @reads("TopkExt")
@@ -290,7 +293,7 @@ def _sorted(g: Context, x: Value, k: Extent, axis: int, largest: bool) -> tuple[
 def _sort(g: Context, x: Value, axis: int = -1, descending: bool = False) -> Item:
     place = g.axis(x, axis)
     values, places = _sorted(g, x, g.shape(x)[place], place, descending)
-    return values, g.cast(places, "int32")
+    return values, g.cast(places, g.declared(1, "int32"))
 
 
 @reads("SortExt")

@@ -207,7 +207,7 @@ def _with_places(
     }
     pooled = g.add(ops.max_pool, x, **settings)
     places = g.add_node(ops.max_pool_with_indices, (x,), settings).outputs[1]
-    size = g.reshape(g.symbolic([plane]), ())
+    size = g.whole(plane)
     return pooled, g.cast(g.add(ops.mod, places, size), dtype)
 
 

@@ -286,12 +286,12 @@ def _with_value(
 
 @reads("ArgMaxWithValue", other_names={"axis": "dimension"})
 def _argmax_value(g: Context, x: Value, axis: int = 0, keep_dims: bool = False) -> Item:
-    return _with_value(g, "max", x, axis, keep_dims, "int32")
+    return _with_value(g, "max", x, axis, keep_dims, g.declared(0, "int32"))
 
 
 @reads("ArgMinWithValue", other_names={"axis": "dimension"})
 def _argmin_value(g: Context, x: Value, axis: int = 0, keep_dims: bool = False) -> Item:
-    return _with_value(g, "min", x, axis, keep_dims, "int32")
+    return _with_value(g, "min", x, axis, keep_dims, g.declared(0, "int32"))
 
 
 @reads("MaxDim")

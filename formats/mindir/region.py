@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from ...ir import Array, Graph, LazyArray, TensorType, Value
@@ -50,6 +52,11 @@ class Region(Place):
                 self._known[inner] = found
             self.captures[outer] = inner
         return self.captures[outer]
+
+    def in_order(self, captured: Iterable[Value]) -> list[Value]:
+        """Values of this region's graph in the order in which their nodes were added."""
+        nodes = self.graph.nx.nodes
+        return sorted(captured, key=lambda value: (nodes[value.node]["order"], value.index))
 
     def constant(self, constant: Constant) -> Value:
         """A parameter that holds a constant of the file; one for each region."""

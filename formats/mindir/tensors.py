@@ -73,13 +73,15 @@ class TensorReader:
     def array(self, proto: Any, what: str) -> Array:
         """The tensor, read now."""
         held = self.lazy(proto, what)
-        return np.asarray(held.load()) if isinstance(held, LazyArray) else held
+        array: Array = held.load() if isinstance(held, LazyArray) else held
+        return array
 
 
 def from_bytes(data: Any, type_: TensorType) -> Array:
     """An array over little-endian bytes."""
     if type_.dtype == "bool":
-        return (np.frombuffer(data, np.uint8) != 0).reshape(type_.static_shape)
+        truth: Array = np.frombuffer(data, np.uint8) != 0
+        return truth.reshape(type_.static_shape)
     if len(data) == 0:
         return np.zeros(type_.static_shape, type_.numpy)
     array: Array = np.frombuffer(data, type_.numpy)

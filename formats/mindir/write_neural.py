@@ -1,0 +1,601 @@
+"""Writers of matrix products, convolutions, pools, normalizations and interpolation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ...ir import Dim, Extent, Node, TensorType, UnsupportedError, Value
+from ...ir import dim as dims
+from ...ir.evaluate import by_reference
+from .read_convolution import same_padding
+from .write_elementwise import Formula, reduced
+from .writer import Name, Writer, writes
+
+# --- matrix products -------------------------------------------------------------------------
+
+
+@writes("matmul")
+def _matmul(w: Writer, node: Node, a: Name, b: Name) -> Name:
+    turned = (bool(node.attrs["transpose_a"]), bool(node.attrs["transpose_b"]))
+    ranks = [w.type(value).rank for value in node.inputs]
+    type_ = node.types[0]
+    if ranks == [2, 2]:
+        return w.function("MatMul", a, b, *turned, type=type_)
+    if not any(turned):
+        return w.function("MatMulExt", a, b, type=type_)
+    if ranks[0] == ranks[1] and ranks[0] > 2:
+        return w.function("BatchMatMul", a, b, *turned, type=type_)
+    names = []
+    for name, turn, rank in zip((a, b), turned, ranks, strict=True):
+        order = (*range(rank - 2), rank - 1, rank - 2)
+        names.append(w.function("Transpose", name, order) if turn else name)
+    return w.function("MatMulExt", *names, type=type_)
+
+
+@writes("einsum")
+def _einsum(w: Writer, node: Node, *xs: Name) -> Name:
+    whole = w.tuple_of(xs, [w.type(value) for value in node.inputs])
+    return w.primitive("Einsum", whole, type=node.types[0], equation=node.attrs["equation"])
+
+
+# --- convolutions ----------------------------------------------------------------------------
+
+
+def _spread(values: Sequence[int], count: int) -> tuple[int, ...]:
+    return tuple(int(v) for v in values) if values else (1,) * count
+
+
+def _pads(node: Node, count: int) -> tuple[tuple[Extent, ...], tuple[Extent, ...]]:
+    begin, end = node.attrs["pads_begin"], node.attrs["pads_end"]
+    return tuple(begin) or (0,) * count, tuple(end) or (0,) * count
+
+
+def _pairs(begin: Sequence[Extent], end: Sequence[Extent]) -> tuple[int, ...]:
+    """Padding as MindSpore lists it: both ends of each axis together."""
+    listed = [extent for pair in zip(begin, end, strict=True) for extent in pair]
+    if any(isinstance(extent, Dim) for extent in listed):
+        raise UnsupportedError("padding that depends on the input's size")
+    return tuple(int(extent) for extent in listed if isinstance(extent, int))
+
+
+def _is_same(
+    extents: Sequence[Extent],
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    pads: tuple[Sequence[Extent], Sequence[Extent]],
+) -> bool:
+    """True when the padding is the one that MindSpore calls "same"."""
+    wanted = same_padding(extents, kernel, strides, dilations)
+    return (tuple(pads[0]), tuple(pads[1])) == wanted
+
+
+def _spatial(w: Writer, value: Value | None) -> tuple[Extent, ...]:
+    return w.type(value).shape[2:]
+
+
+def _static(extents: Sequence[Extent], what: str) -> tuple[int, ...]:
+    if any(isinstance(extent, Dim) for extent in extents):
+        raise UnsupportedError(f"{what} of extents that vary")
+    return tuple(int(extent) for extent in extents if isinstance(extent, int))
+
+
+def _lifted(w: Writer, x: Name, type_: TensorType, axis: int) -> Name:
+    """``x`` with an axis of extent 1."""
+    shape = (*type_.shape[:axis], 1, *type_.shape[axis:])
+    return w.function("ExpandDims", x, axis, type=type_.with_shape(shape))
+
+
+@writes("convolution")
+def _convolution(w: Writer, node: Node, x: Name, weight: Name, bias: Name | None = None) -> Name:
+    source, weights = w.type(node.inputs[0]), w.type(node.inputs[1])
+    count = source.rank - 2
+    kernel = _static(weights.shape[2:], "a kernel")
+    strides = _spread(node.attrs["strides"], count)
+    dilations = _spread(node.attrs["dilations"], count)
+    begin, end = _pads(node, count)
+    same = _is_same(source.shape[2:], kernel, strides, dilations, (begin, end))
+    result = node.types[0]
+    flat = count == 1
+    if flat:
+        x = _lifted(w, x, source, 2)
+        weight = _lifted(w, weight, weights, 2)
+        kernel, strides, dilations = (1, *kernel), (1, *strides), (1, *dilations)
+        begin, end = (0, *begin), (0, *end)
+        result = result.with_shape((*result.shape[:2], 1, *result.shape[2:]))
+    mode, pairs = ("same", (0,) * (2 * len(kernel))) if same else ("pad", _pairs(begin, end))
+    if not same and not any(pairs):
+        mode = "valid"
+    dynamic = same and any(isinstance(e, Dim) for e in (*begin, *end))
+    listed = (-1,) * len(pairs) if dynamic else _pairs(begin, end)
+    groups, channels = node.attrs["groups"], _static(weights.shape[:1], "a convolution")[0]
+    common: dict[str, Any] = {
+        "kernel_size": kernel,
+        "mode": 1,
+        "out_channel": channels,
+        "pad": pairs,
+        "pad_mode": mode,
+        "pad_list": listed,
+        "groups": groups,
+        "group": groups,
+    }
+    if len(kernel) == 2:
+        found = w.primitive(
+            "Conv2D",
+            x,
+            weight,
+            type=result,
+            format="NCHW",
+            stride=(1, 1, *strides),
+            dilation=(1, 1, *dilations),
+            **common,
+        )
+    elif len(kernel) == 3:
+        found = w.primitive(
+            "Conv3D",
+            x,
+            weight,
+            type=result,
+            format="NCDHW",
+            stride=strides,
+            strides=(1, 1, *strides),
+            dilation=dilations,
+            dilations=(1, 1, *dilations),
+            offset_x=0,
+            **common,
+        )
+    else:
+        raise UnsupportedError(f"a convolution over {count} axes")
+    if bias is not None:
+        found = w.function("BiasAdd", found, bias, 0, type=result)
+    if flat:
+        found = w.function("Squeeze", found, (2,), type=node.types[0])
+    return found
+
+
+@writes("convolution_transpose")
+def _convolution_transpose(
+    w: Writer, node: Node, x: Name, weight: Name, bias: Name | None = None
+) -> Name:
+    source, weights, result = w.type(node.inputs[0]), w.type(node.inputs[1]), node.types[0]
+    count = source.rank - 2
+    kernel = _static(weights.shape[2:], "a kernel")
+    strides = _spread(node.attrs["strides"], count)
+    dilations = _spread(node.attrs["dilations"], count)
+    begin, end = _pads(node, count)
+    extra = _static(node.attrs["output_padding"], "padding") or (0,) * count
+    flat = count == 1
+    if flat:
+        x = _lifted(w, x, source, 2)
+        weight = _lifted(w, weight, weights, 2)
+        kernel, strides, dilations = (1, *kernel), (1, *strides), (1, *dilations)
+        begin, end, extra = (0, *begin), (0, *end), (0, *extra)
+        result = result.with_shape((*result.shape[:2], 1, *result.shape[2:]))
+    pairs = _pairs(begin, end)
+    channels = _static(weights.shape[:1], "a convolution")[0]
+    groups = node.attrs["groups"]
+    common: dict[str, Any] = {
+        "kernel_size": kernel,
+        "mode": 1,
+        "out_channel": channels,
+        "pad": pairs,
+        "pad_list": pairs,
+        "groups": groups,
+        "group": groups,
+    }
+    if len(kernel) == 2:
+        found = w.primitive(
+            "Conv2DTranspose",
+            x,
+            weight,
+            w.extents(result.shape),
+            type=result,
+            pad_mode="PAD",
+            format="NCHW",
+            stride=(1, 1, *strides),
+            dilation=(1, 1, *dilations),
+            **common,
+        )
+    elif len(kernel) == 3:
+        whole = _static(result.shape, "a transposed convolution")
+        common["out_channel"] = whole[1]
+        found = w.primitive(
+            "Conv3DTranspose",
+            x,
+            weight,
+            type=result,
+            pad_mode="pad",
+            format="NCDHW",
+            stride=strides,
+            strides=(1, 1, *strides),
+            dilation=dilations,
+            dilations=(1, 1, *dilations),
+            output_padding=(0, 0, *extra),
+            input_size=whole,
+            in_channel=channels,
+            **common,
+        )
+    else:
+        raise UnsupportedError(f"a transposed convolution over {count} axes")
+    if bias is not None:
+        found = w.function("BiasAdd", found, bias, 0, type=result)
+    if flat:
+        found = w.function("Squeeze", found, (2,), type=node.types[0])
+    return found
+
+
+# --- pools -----------------------------------------------------------------------------------
+
+
+@writes("max_pool", "average_pool")
+def _pool(w: Writer, node: Node, x: Name) -> Name:
+    source, result = w.type(node.inputs[0]), node.types[0]
+    count = source.rank - 2
+    highest = node.op.name == "max_pool"
+    kernel = _spread(node.attrs["kernel"], count)
+    strides = _spread(node.attrs["strides"], count)
+    dilations = _spread(node.attrs["dilations"], count)
+    begin, end = _pads(node, count)
+    ceil_mode = bool(node.attrs["ceil_mode"])
+    counted = not highest and bool(node.attrs["count_include_pad"])
+    if any(step != 1 for step in dilations) and not highest:
+        raise UnsupportedError("an average pool with gaps")
+    same = _is_same(source.shape[2:], kernel, strides, dilations, (begin, end))
+    padded = any(extent != 0 for extent in (*begin, *end))
+    plain = not ceil_mode and not counted and (same or not padded) and set(dilations) <= {1}
+    if count == 1:
+        x = _lifted(w, x, source, 2)
+        result = result.with_shape((*result.shape[:2], 1, *result.shape[2:]))
+        kernel, strides, dilations = (1, *kernel), (1, *strides), (1, *dilations)
+        begin, end = (0, *begin), (0, *end)
+    if len(kernel) == 2 and plain:
+        mode = "VALID" if not padded else "SAME"
+        window = {"kernel_size": (1, 1, *kernel), "strides": (1, 1, *strides)}
+        if highest:
+            found = w.primitive("MaxPool", x, type=result, pad_mode=mode, format="NCHW", **window)
+        else:
+            number = 1 if mode == "SAME" else 2  # of MindSpore's enumeration
+            found = w.function("AvgPool", x, kernel, strides, number, 0, type=result)
+    else:
+        found = _pool_3d(w, node, x, (kernel, strides, dilations), (begin, end), same, result)
+    if count == 1:
+        found = w.function("Squeeze", found, (2,), type=node.types[0])
+    return found
+
+
+def _pool_3d(
+    w: Writer,
+    node: Node,
+    x: Name,
+    window: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]],
+    pads: tuple[tuple[Extent, ...], tuple[Extent, ...]],
+    same: bool,
+    result: TensorType,
+) -> Name:
+    """A pool over three axes; the first of two missing ones is made of extent 1."""
+    (kernel, strides, dilations), (begin, end) = window, pads
+    lifted = len(kernel) == 2
+    whole = result
+    if lifted:
+        shape = result.shape
+        whole = result.with_shape((*shape[:2], 1, *shape[2:]))
+        x = w.function("ExpandDims", x, 2)
+        kernel, strides, dilations = (1, *kernel), (1, *strides), (1, *dilations)
+        begin, end = (0, *begin), (0, *end)
+    if len(kernel) != 3:
+        raise UnsupportedError(f"a pool over {len(kernel)} axes")
+    ceil_mode = bool(node.attrs["ceil_mode"])
+    pairs = _pairs(begin, end)
+    mode = "PAD" if any(pairs) or ceil_mode else "VALID"
+    if node.op.name == "max_pool" and (begin == end and node.attrs["dilations"]):
+        settings = {
+            "ksize": kernel,
+            "strides": strides,
+            "pads": pairs[::2],
+            "dilation": dilations,
+            "ceil_mode": ceil_mode,
+            "format": "NCDHW",
+            "argmax_type": "int64",
+        }
+        pair = w.primitive(
+            "MaxPool3DWithArgmax", x, type=[whole, whole.with_dtype("int64")], **settings
+        )
+        found = w.item(pair, 0, whole)
+    else:
+        if any(step != 1 for step in dilations):
+            raise UnsupportedError("a maximum pool with gaps and uneven padding")
+        settings = {
+            "kernel_size": (1, 1, *kernel),
+            "strides": (1, 1, *strides),
+            "pad_mode": mode,
+            "pad_list": pairs,
+            "format": "NCDHW",
+        }
+        if node.op.name == "max_pool":
+            found = w.primitive("MaxPool3D", x, type=whole, ceil_mode=int(ceil_mode), **settings)
+        else:
+            found = w.primitive(
+                "AvgPool3D",
+                x,
+                type=whole,
+                ceil_mode=ceil_mode,
+                count_include_pad=bool(node.attrs["count_include_pad"]),
+                divisor_override=0,
+                pad=pairs,
+                **settings,
+            )
+    return w.function("Squeeze", found, (2,), type=result) if lifted else found
+
+
+# --- normalizations --------------------------------------------------------------------------
+
+
+@writes("batch_normalization")
+def _batch_normalization(w: Writer, node: Node, x: Name, *vectors: Name) -> Name:
+    source = w.type(node.inputs[0])
+    epsilon = float(node.attrs["epsilon"])
+    shape = source.shape
+    if source.rank not in (2, 4):
+        rest = dims.product(shape[2:])
+        x = w.reshape(x, (*shape[:2], rest, 1), source.dtype)
+    whole = w.function("BatchNorm", x, *vectors, False, epsilon, 0.1, 0)
+    found = w.item(whole, 0, source if source.rank in (2, 4) else None)
+    return found if source.rank in (2, 4) else w.reshape(found, shape, source.dtype)
+
+
+@writes("layer_normalization")
+def _layer_normalization(
+    w: Writer, node: Node, x: Name, scale: Name, bias: Name | None = None
+) -> Name:
+    source = w.type(node.inputs[0])
+    axis = source.axis(node.attrs["axis"])
+    if bias is None:
+        shape = _static(source.shape[axis:], "a normalization")
+        bias = w.model.constant(np.zeros(shape, source.numpy))
+    whole = w.function("LayerNorm", x, scale, bias, axis, axis, float(node.attrs["epsilon"]))
+    return w.item(whole, 0, source)
+
+
+@writes("group_normalization", "instance_normalization")
+def _group_normalization(w: Writer, node: Node, x: Name, scale: Name, bias: Name) -> Name:
+    source = w.type(node.inputs[0])
+    channels = source.shape[1]
+    groups = node.attrs["groups"] if node.op.name == "group_normalization" else channels
+    whole = w.function("GroupNorm", x, groups, scale, bias, float(node.attrs["epsilon"]))
+    return w.item(whole, 0, source)
+
+
+@writes("rms_normalization")
+def _rms_normalization(w: Writer, node: Node, x: Name, scale: Name) -> Name:
+    source = w.type(node.inputs[0])
+    axes = tuple(range(source.axis(node.attrs["axis"]), source.rank))
+    kept = source.with_shape([1 if k in axes else e for k, e in enumerate(source.shape)])
+    wide, small = Formula(w, source), Formula(w, kept)
+    mean = reduced(w, "ReduceMean", wide("Square", x), axes, True, kept)
+    root = small("Rsqrt", small("Add", mean, float(node.attrs["epsilon"])))
+    return wide("Mul", wide("Mul", x, root), scale)
+
+
+@writes("lp_normalization")
+def _lp_normalization(w: Writer, node: Node, x: Name) -> Name:
+    source = w.type(node.inputs[0])
+    axis = source.axis(node.attrs["axis"])
+    kept = source.with_shape([1 if k == axis else e for k, e in enumerate(source.shape)])
+    wide, small = Formula(w, source), Formula(w, kept)
+    size = wide("Abs" if node.attrs["p"] == 1 else "Square", x)
+    total = reduced(w, "ReduceSum", size, (axis,), True, kept)
+    if node.attrs["p"] == 2:
+        total = small("Sqrt", total)
+    empty = small.test("Equal", total, 0.0)
+    safe = w.function("Select", empty, small("OnesLike", total), total, type=kept)
+    return wide("Div", x, safe)
+
+
+@writes("lrn")
+def _lrn(w: Writer, node: Node, x: Name) -> Name:
+    size = node.attrs["size"]
+    if size % 2 == 0:
+        raise UnsupportedError(f"lrn over {size} channels")
+    return w.primitive(
+        "LRN",
+        x,
+        type=node.types[0],
+        depth_radius=size // 2,
+        bias=float(node.attrs["bias"]),
+        alpha=float(node.attrs["alpha"]) / size,
+        beta=float(node.attrs["beta"]),
+        norm_region="ACROSS_CHANNELS",
+    )
+
+
+# --- interpolation ---------------------------------------------------------------------------
+
+
+@writes("resize")
+def _resize(w: Writer, node: Node, x: Name) -> Name:
+    attrs, source = node.attrs, w.type(node.inputs[0])
+    sizes = attrs["sizes"]
+    if source.rank != 4 or tuple(sizes[:2]) != source.shape[:2]:
+        raise UnsupportedError(f"an interpolation of {source} to {sizes}")
+    where, mode = attrs["coordinate_transformation"], attrs["mode"]
+    scales = attrs["scales"]
+    if attrs["antialias"] or (scales and not _exact(source.shape, sizes, scales)):
+        raise UnsupportedError("an interpolation by scales that do not give whole sizes")
+    if where == "pytorch_half_pixel" and all(size != 1 for size in sizes[2:]):
+        where = "half_pixel"
+    if where not in ("align_corners", "half_pixel", "asymmetric"):
+        raise UnsupportedError(f"an interpolation with coordinates {where!r}")
+    flags = (where == "align_corners", where == "half_pixel")
+    size = w.extents(sizes[2:])
+    if mode == "linear":
+        return w.function("ResizeBilinearV2", x, size, *flags, type=node.types[0])
+    if mode == "cubic":
+        plain = (-0.5, True) if flags[1] else (-0.75, False)
+        if (attrs["cubic_coeff_a"], attrs["exclude_outside"]) != plain:
+            raise UnsupportedError("a cubic interpolation with these coefficients")
+        return w.function("ResizeBicubic", x, size, *flags, type=node.types[0])
+    rounding = "floor" if where == "asymmetric" else "round_prefer_ceil"
+    if attrs["nearest_mode"] != rounding:
+        raise UnsupportedError(f"an interpolation rounding with {attrs['nearest_mode']!r}")
+    word = "ResizeNearestNeighbor" if flags[0] else "ResizeNearestNeighborV2"
+    return w.function(word, x, size, *flags, type=node.types[0])
+
+
+def _exact(shape: Sequence[Extent], sizes: Sequence[Extent], scales: Sequence[float]) -> bool:
+    return all(
+        isinstance(a, int) and isinstance(b, int) and abs(a * scale - b) < 1e-6
+        for a, b, scale in zip(shape, sizes, scales, strict=True)
+    )
+
+
+@writes("grid_sample")
+def _grid_sample(w: Writer, node: Node, x: Name, grid: Name) -> Name:
+    modes = {"linear": 0, "nearest": 1}
+    edges = {"zeros": 0, "border": 1, "reflection": 2}
+    mode, edge = node.attrs["mode"], node.attrs["padding"]
+    if mode not in modes or w.type(node.inputs[0]).rank != 4:
+        raise UnsupportedError(f"grid_sample with mode {mode!r}")
+    return w.function(
+        "GridSampler2D",
+        x,
+        grid,
+        modes[mode],
+        edges[edge],
+        bool(node.attrs["align_corners"]),
+        type=node.types[0],
+    )
+
+
+# --- recurrent layers ------------------------------------------------------------------------
+
+_ORDER = (0, 2, 3, 1)  # input, forget, cell, output out of input, output, forget, cell
+
+
+@writes("lstm")
+def _lstm(w: Writer, node: Node, x: Name, *operands: Name | None) -> list[Name | None]:
+    attrs = node.attrs
+    given = [*node.inputs, *[None] * (8 - len(node.inputs))]
+    plain = attrs["direction"] == "forward" and not attrs["activations"] and not attrs["clip"]
+    if not plain or attrs["input_forget"] or attrs["layout"] or given[4] or given[7]:
+        raise UnsupportedError("an lstm with other settings than MindSpore's")
+    hidden, source = attrs["hidden_size"], w.type(node.inputs[0])
+    columns = _static(source.shape[2:], "an lstm")[0]
+    start = source.with_shape((1, source.shape[1], hidden))
+    names = [*operands, *[None] * (7 - len(operands))]
+    h, c = (
+        name or w.function("BroadcastTo", w.scalar(0, source.dtype), w.extents(start.shape))
+        for name in (names[4], names[5])
+    )
+    weights = _common_source(w, given[1:4], hidden, columns)
+    packed = weights or _packed(w, given[1:4], names[:3], hidden, columns)
+    _, last_h, last_c = node.types
+    unused = source.with_shape((1,))
+    flat = source.with_shape((*source.shape[:2], hidden))
+    whole = w.primitive(
+        "LSTM",
+        x,
+        h,
+        c,
+        packed,
+        type=[flat, start, start, unused, unused],
+        dropout=0.0,
+        proj_size=0,
+        has_bias=given[3] is not None,
+        num_layers=1,
+        hidden_size=hidden,
+        bidirectional=False,
+        input_size=columns,
+    )
+    w.give_shaped(node.outputs[0], w.item(whole, 0, flat), flat.shape)
+    return [None, w.item(whole, 1, last_h), w.item(whole, 2, last_c)]
+
+
+def _packed(
+    w: Writer,
+    values: Sequence[Value | None],
+    names: Sequence[Name | None],
+    hidden: int,
+    columns: int,
+) -> Name:
+    """The weights in one tensor, in MindSpore's order of gates."""
+    dtype = w.type(values[0]).dtype
+    parts: list[Name] = []
+    for value, name, width in zip(values, names, (columns, hidden, 0), strict=True):
+        if value is None or name is None:
+            continue
+        if width == 0:
+            pair = w.reshape(name, (2, 4, hidden, 1), dtype)
+            name = w.function("ReduceSum", pair, (0,), False, False)
+        gates = w.reshape(name, (4, hidden, max(width, 1)), dtype)
+        rows = w.function("Gather", gates, np.array(_ORDER, np.int32), 0, 0)
+        parts.append(w.reshape(rows, (4 * hidden * max(width, 1), 1, 1), dtype))
+    return w.function("Concat", w.tuple_of(parts), 0)
+
+
+def _common_source(
+    w: Writer, values: Sequence[Value | None], hidden: int, columns: int
+) -> Name | None:
+    """The packed weights of which the lstm's are parts, where a MindIR file had them so."""
+    sizes = [4 * hidden * columns, 4 * hidden * hidden, 4 * hidden]
+    roots = {root for value in values if value is not None for root in _roots(w, value)}
+    wanted = sum(size for size, value in zip(sizes, values, strict=True) if value is not None)
+    for root in sorted(roots, key=str):
+        if w.type(root).size != wanted:
+            continue
+        # The parts are the source's elements in another order: numbers show which.
+        numbers = np.arange(1, wanted + 1, dtype=np.float64)
+        at = 0
+        for value, size, width in zip(values, sizes, (columns, hidden, 1), strict=True):
+            if value is None:
+                continue
+            found = _moved(w, value, root, numbers.reshape(w.type(root).static_shape))
+            gates = numbers[at : at + size].reshape(4, hidden, width)
+            expected = gates[[0, 3, 1, 2]].reshape(-1)
+            if width == 1:
+                expected = np.concatenate([expected, np.zeros(4 * hidden)])
+            if found is None or not np.array_equal(found.reshape(-1), expected):
+                break
+            at += size
+        else:
+            return w.name(root)
+    return None
+
+
+_MOVES = {"reshape", "slice", "concat", "transpose", "expand"}
+
+
+def _roots(w: Writer, value: Value) -> set[Value]:
+    """Values from which ``value`` is reached by moving elements only."""
+    found: set[Value] = set()
+    pending = [value]
+    while pending and len(found) < 200:
+        current = pending.pop()
+        node = w.graph.node(current.node)
+        if current in found:
+            continue
+        found.add(current)
+        if node.op.name in _MOVES:
+            pending.extend(node.operands)
+    return found
+
+
+def _moved(w: Writer, value: Value, root: Value, numbers: Any) -> Any:
+    """What moving makes of ``numbers`` in the place of ``root``; None where more is done."""
+    if value == root:
+        return numbers
+    node = w.graph.node(value.node)
+    held = w.held(value)
+    if held is not None:
+        return held.astype(np.float64) if not held.any() else None
+    if node.op.name not in _MOVES:
+        return None
+    operands = [_moved(w, operand, root, numbers) for operand in node.operands]
+    if any(operand is None for operand in operands):
+        return None
+    types = [type_.with_dtype("float64") for type_ in node.types]
+    if any(not type_.is_static for type_ in types):
+        return None
+    return by_reference(node, operands, types, node.attrs)[0]

@@ -1,0 +1,386 @@
+"""Graph -> MindIR nodes: names, constants, symbolic extents, and the registry of writers."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...ir import (
+    Array,
+    Dim,
+    Extent,
+    Graph,
+    LazyArray,
+    ModelError,
+    Node,
+    TensorType,
+    UnsupportedError,
+    Value,
+)
+from ...ir import dim as dims
+from .element_types import IDS
+from .encode import fill_function_result, fill_result, fill_value
+from .schema import message
+
+# A writer takes the Writer, the node and its operands' names (None: left out), and returns the
+# name of its result, or one for each output.
+NodeWriter = Callable[..., Any]
+
+_WRITERS: dict[str, NodeWriter] = {}
+_MODULES = ("elementwise", "movement", "neural", "detection", "control")
+
+# Numbers of mind_ir.PrimitiveProto.PrimType.
+_PRIMITIVE, _FUNCTION = 1, 2
+
+
+class Name(str):
+    """The name of a node's result, a parameter, an input or a function."""
+
+    __slots__ = ()
+
+
+def writes(*names: str) -> Callable[[NodeWriter], NodeWriter]:
+    """Decorator: the function writes the operators with these opweave names."""
+
+    def register(function: NodeWriter) -> NodeWriter:
+        for name in names:
+            if name in _WRITERS:
+                raise ModelError(f"there already is a MindIR writer for {name}")
+            _WRITERS[name] = function
+        return function
+
+    return register
+
+
+@functools.cache
+def load_writers() -> None:
+    """Import the modules that register the writers."""
+    for module in _MODULES:
+        importlib.import_module(f".write_{module}", __package__)
+
+
+def find_writer(name: str) -> NodeWriter | None:
+    """The writer of an operator, or None."""
+    load_writers()
+    return _WRITERS.get(name)
+
+
+class ModelWriter:
+    """What the graphs of one model share: constants, parameters, primitives, functions."""
+
+    def __init__(self, graph_name: str) -> None:
+        self.graph_name = graph_name
+        self.constants: list[Any] = []
+        self.primitives: list[Any] = []
+        self.functions: list[Any] = []
+        # Arrays that become parameters: name, the array.
+        self.parameters: list[tuple[str, Array | LazyArray]] = []
+        self.items: list[str] = []
+        self.taken: set[str] = {graph_name}
+        self._constants: dict[tuple[int | None, bytes], Name] = {}
+        self._parameters: dict[int, Name] = {}
+        self._primitives: dict[bytes, str] = {}
+
+    def fresh(self, stem: str) -> Name:
+        """A name that is not in use in the model."""
+        name, number = stem, 1
+        while name in self.taken:
+            number += 1
+            name = f"{stem}_{number}"
+        self.taken.add(name)
+        return Name(name)
+
+    def constant(self, item: Any, identity: int | None = None, stem: str = "") -> Name:
+        """A Constant node for a Python value or array.
+
+        Equal ones are shared, but those of different ``identity`` are kept apart.
+        """
+        proto = message("AttributeProto")(name="value")
+        fill_value(proto, item)
+        key = (identity, proto.SerializeToString(deterministic=True))
+        if key not in self._constants:
+            name = self.fresh(stem or f"constant_{len(self.constants)}")
+            node = message("NodeProto")(op_type="Constant", name=name, output=[name])
+            node.attribute.append(proto)
+            self.constants.append(node)
+            self._constants[key] = name
+        return self._constants[key]
+
+    def parameter(self, name: str, held: Array | LazyArray) -> Name:
+        """A parameter of the model; an array that several graphs hold is stored once."""
+        key = id(held)
+        if key not in self._parameters:
+            own = self.fresh(name)
+            self.parameters.append((own, held))
+            self._parameters[key] = self.fresh(f"{self.graph_name}:{own}")
+        return self._parameters[key]
+
+    def primitive(self, op_type: str, kind: int, attributes: Mapping[str, Any]) -> str:
+        """The key of a primitive in the table of primitives."""
+        proto = message("PrimitiveProto")(op_type=op_type, prim_type=kind)
+        for name, item in attributes.items():
+            fill_value(proto.attribute.add(name=name), item)
+        key = proto.SerializeToString(deterministic=True)
+        if key not in self._primitives:
+            proto.name = f"{op_type}:{len(self.primitives) + 1}"
+            self.primitives.append(proto)
+            self._primitives[key] = proto.name
+        return self._primitives[key]
+
+
+class Writer:
+    """Writes one Graph: the model's, or the body of a branch or loop as a function."""
+
+    def __init__(
+        self, graph: Graph, model: ModelWriter, name: str, parent: Writer | None = None
+    ) -> None:
+        self.graph, self.model, self.graph_name, self.parent = graph, model, name, parent
+        self.nodes: list[Any] = []
+        self.names: dict[Value, Name] = {}
+        # Inputs of a function beside its graph's: the parent's names they stand for.
+        self.extra: dict[Name, Name] = {}
+        self._raw: dict[Value, tuple[Name, str]] = {}
+        self._given: dict[Value, Name] = {}
+        self._shaped: dict[Value, tuple[Name, tuple[Extent, ...]]] = {}
+        self._refused: set[Value] = set()
+        self._extents: dict[Extent, Any] = {}
+        self._scope = ""
+
+    # --- names ---------------------------------------------------------------------------
+
+    def name(self, value: Value) -> Name:
+        """The name of a value, of its own element type."""
+        if value not in self.names and value in self._raw:
+            raw, _ = self._raw[value]
+            self.names[value] = self.cast(raw, self.type(value))
+        if value not in self.names and value in self._shaped:
+            flat, _ = self._shaped[value]
+            self.names[value] = self.reshape(flat, self.type(value).shape, self.type(value).dtype)
+        return self.names[value]
+
+    def shaped(self, value: Value, shape: Sequence[Extent]) -> Name | None:
+        """The value as MindSpore computes it, where that is of this shape."""
+        found = self._shaped.get(value)
+        return found[0] if found is not None and found[1] == tuple(shape) else None
+
+    def give_shaped(self, value: Value, name: Name, shape: Sequence[Extent]) -> None:
+        """Say that MindSpore's result for ``value`` has another shape."""
+        self._shaped[value] = (name, tuple(shape))
+
+    def give(self, value: Value, name: Name) -> None:
+        """Say what the result of a node that comes later is called."""
+        self._given[value] = name
+
+    def given(self, value: Value) -> Name | None:
+        """The name given beforehand."""
+        return self._given.get(value)
+
+    def raw(self, value: Value, dtype: str) -> Name | None:
+        """The value as MindSpore computes it, where that is of element type ``dtype``."""
+        found = self._raw.get(value)
+        return found[0] if found is not None and found[1] == dtype else None
+
+    def give_raw(self, value: Value, name: Name, dtype: str) -> None:
+        """Say that MindSpore's result for ``value`` has another element type."""
+        self._raw[value] = (name, dtype)
+
+    def type(self, value: Value | None) -> TensorType:
+        """The type of a value that is there."""
+        if value is None:
+            raise ModelError("an operand is missing")
+        return self.graph.type(value)
+
+    def producer(self, value: Value | None) -> Node | None:
+        """The node that computes a value."""
+        return None if value is None else self.graph.node(value.node)
+
+    def held(self, value: Value | None) -> Array | None:
+        """The array of a value that is a parameter."""
+        return self.graph.array(value) if value is not None and self.graph.is_param(value) else None
+
+    # --- nodes ---------------------------------------------------------------------------
+
+    def function(self, op_type: str, *inputs: Any, type: Any = None) -> Name:
+        """A primitive whose settings are inputs: Names, or Python values and arrays."""
+        return self._node(op_type, _FUNCTION, inputs, {}, type)
+
+    def primitive(self, op_type: str, *inputs: Any, type: Any = None, **attributes: Any) -> Name:
+        """A primitive with attributes."""
+        return self._node(op_type, _PRIMITIVE, inputs, attributes, type)
+
+    def _node(
+        self,
+        op_type: str,
+        kind: int,
+        inputs: Sequence[Any],
+        attributes: Mapping[str, Any],
+        type: Any,
+    ) -> Name:
+        key = self.model.primitive(op_type, kind, attributes)
+        return self.call(f"REF::{key}", inputs, type, op_type)
+
+    def call(self, op_type: str, inputs: Sequence[Any], type: Any, stem: str) -> Name:
+        """A node; ``type`` is its result's TensorType, a list of them, or "function"."""
+        name = self.model.fresh(f"{self.graph_name}:{stem}_{len(self.nodes)}")
+        node = message("NodeProto")(op_type=op_type, name=name, output=[name])
+        node.input.extend(self._input(item) for item in inputs)
+        node.domain = self._scope or f"Default/{stem}-op{len(self.nodes)}"
+        if isinstance(type, TensorType):
+            fill_result(node.attribute.add(), [type], True)
+        elif isinstance(type, list):
+            fill_result(node.attribute.add(), type, False)
+        elif type == "function":
+            fill_function_result(node.attribute.add())
+        self.nodes.append(node)
+        return name
+
+    def _input(self, item: Any) -> str:
+        return item if isinstance(item, Name) else self.model.constant(item)
+
+    def tuple_of(self, names: Sequence[Any], types: Sequence[TensorType] | None = None) -> Name:
+        """A tuple."""
+        return self.primitive("MakeTuple", *names, type=list(types) if types else None)
+
+    def item(self, whole: Name, index: int, type: TensorType | None = None) -> Name:
+        """One element of a tuple."""
+        return self.primitive("TupleGetItem", whole, index, type=type)
+
+    def cast(self, x: Name, type: TensorType) -> Name:
+        """A Cast to the element type of ``type``, which is the result's type."""
+        return self.function("Cast", x, IDS[type.dtype], type=type)
+
+    def scalar(self, number: Any, dtype: str) -> Name:
+        """A 0-d tensor constant."""
+        return self.model.constant(np.array(number).astype(TensorType(dtype).numpy))
+
+    def reshape(self, x: Name, shape: Sequence[Extent], dtype: str) -> Name:
+        """A Reshape."""
+        type_ = TensorType(dtype, tuple(shape))
+        unknown = [k for k, extent in enumerate(shape) if isinstance(extent, Dim)]
+        known = [extent for extent in shape if isinstance(extent, int)]
+        if len(unknown) == 1 and 0 not in known:
+            wanted: Any = tuple(e if isinstance(e, int) else -1 for e in shape)
+        else:
+            wanted = self.extents(shape)
+        return self.function("Reshape", x, wanted, type=type_)
+
+    # --- extents -------------------------------------------------------------------------
+
+    def extents(self, values: Sequence[Extent]) -> Any:
+        """A tuple of extents: a constant, or one the model makes of its inputs' shapes."""
+        if all(isinstance(value, int) for value in values):
+            return tuple(int(value) for value in values if isinstance(value, int))
+        return self.tuple_of([self.extent(value) for value in values])
+
+    def extent(self, value: Extent) -> Any:
+        """An extent: a number, or the name of a scalar that the model computes."""
+        if isinstance(value, int):
+            return value
+        if value not in self._extents:
+            self._extents[value] = self._computed(value)
+        return self._extents[value]
+
+    def _computed(self, value: Dim) -> Any:
+        total: Any = None
+        for monomial, factor in value.terms:
+            product: Any = None if factor == 1 and monomial else factor
+            for atom, power in monomial:
+                base = self._atom(atom)
+                for _ in range(power):
+                    product = base if product is None else self._combined("Mul", product, base)
+            total = product if total is None else self._combined("Add", total, product)
+        return total
+
+    def _combined(self, word: str, left: Any, right: Any) -> Name:
+        return self.primitive(f"Scalar{word}", left, right)
+
+    def _atom(self, atom: Any) -> Any:
+        if isinstance(atom, dims.Symbol):
+            return self.symbol(atom.name)
+        left, right = (self.extent(operand) for operand in atom.operands)
+        word = {"floordiv": "FloorDiv", "max": "Max", "min": "Min"}[atom.function]
+        return self._combined(word, left, right)
+
+    def symbol(self, name: str) -> Name:
+        """The scalar that a symbol stands for."""
+        if name in self.graph.symbols:
+            raise UnsupportedError(f"the extent {name!r} is found by the run")
+        for value in self.graph.inputs if self.parent is None else ():
+            for axis, extent in enumerate(self.graph.type(value).shape):
+                if dims.symbol_name(extent) == name:
+                    shape = self.function("Shape", self.names[value])
+                    return self.item(shape, axis)
+        if self.parent is None:
+            raise UnsupportedError(f"the symbol {name!r} is not the extent of an input")
+        outer = self.parent.extent(dims.symbol(name))
+        inner = self.model.fresh(f"{self.graph_name}:{name}")
+        self.extra[inner] = outer
+        return inner
+
+    # --- the graph -----------------------------------------------------------------------
+
+    def write_nodes(self) -> None:
+        """Write all nodes; what MindIR cannot say is collected in the model's ``items``."""
+        for node in self.graph.nodes():
+            if node.name in self.graph.params:
+                self._write_parameter(node)
+            elif node.outputs and node.outputs[0] not in self.names:
+                self._write_node(node)
+
+    def _write_parameter(self, node: Node) -> None:
+        held = self.graph.params[node.name]
+        type_ = node.types[0]
+        # Small whole numbers and single ones are constants; the rest are weights.
+        small = not type_.rank or (type_.dtype[0] in "iub" and type_.static_shape < (65,))
+        if small and isinstance(type_.size, int) and type_.size <= 64:
+            array = held.load() if isinstance(held, LazyArray) else held
+            self.names[node.outputs[0]] = self.model.constant(
+                np.asarray(array), id(held), node.name
+            )
+        else:
+            self.names[node.outputs[0]] = self.model.parameter(node.name, held)
+
+    def _write_node(self, node: Node) -> None:
+        function = find_writer(node.op.name)
+        if function is None:
+            self._refuse(node, "MindIR has no primitive for it")
+            return
+        if any(value in self._refused for value in node.operands):
+            self._refused.update(node.outputs)
+            return
+        self._scope = node.name
+        try:
+            inputs = [None if value is None else self.name(value) for value in node.inputs]
+            results = function(self, node, *inputs)
+        except UnsupportedError as error:
+            self._refuse(node, str(error))
+            return
+        finally:
+            self._scope = ""
+        names: list[Name | None] = (
+            [results] if isinstance(results, Name) or results is None else list(results)
+        )
+        for value, name in zip(node.outputs, names, strict=True):
+            if name is not None:
+                self.names[value] = name
+
+    def _refuse(self, node: Node, reason: str) -> None:
+        self.model.items.append(f"{node}: {reason}")
+        # Going on finds everything that cannot be written at once.
+        self._refused.update(node.outputs)
+
+    def used_nodes(self, results: Sequence[str]) -> list[Any]:
+        """The nodes that the results need, in order."""
+        needed = set(results)
+        kept = []
+        for node in reversed(self.nodes):
+            if node.output[0] in needed:
+                kept.append(node)
+                needed.update(node.input)
+                if node.op_type.startswith("REF::"):
+                    needed.add(node.op_type[5:])
+        return kept[::-1]
