@@ -2,7 +2,8 @@
 
 With all sizes known, buffers are placed largest first into the lowest gap that is free during
 their lifetime. With symbolic sizes, buffers whose lifetimes do not meet share a slot, and
-slots follow one another; a slot is as large as the largest of its buffers.
+slots follow one another; a slot is as large as the largest of its buffers. Sizes of which
+nobody knows which is larger are seldom put together, so that expressions stay small.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from ..ir.dim import ceil_divide, maximum
 
 # Buffers start on cache lines, which are also the widest vectors.
 ALIGNMENT = 64
+# How many sizes of unknown order a slot may take the maximum of.
+MAXIMUM_UNDECIDED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,25 +77,48 @@ def _number(extent: Extent) -> int:
     return extent
 
 
+@dataclass(slots=True)
+class _Slot:
+    """Part of the arena that buffers with separate lifetimes share."""
+
+    nbytes: Extent
+    buffers: list[Buffer]
+    undecided: int = 0  # how often it was not known which of two sizes is the larger
+
+    def is_free(self, buffer: Buffer) -> bool:
+        return not any(buffer.meets(other) for other in self.buffers)
+
+    def cost(self, nbytes: Extent) -> int | None:
+        """How well a buffer of this size fits, 0 being best; None for not at all."""
+        if self.nbytes == nbytes:
+            return 0
+        larger = maximum(self.nbytes, nbytes)
+        if larger == self.nbytes:
+            return 1
+        if larger == nbytes:
+            return 2
+        return 3 if self.undecided < MAXIMUM_UNDECIDED else None
+
+    def put(self, buffer: Buffer, nbytes: Extent) -> None:
+        larger = maximum(self.nbytes, nbytes)
+        self.undecided += larger != self.nbytes and larger != nbytes
+        self.nbytes = larger
+        self.buffers.append(buffer)
+
+
 def _place_symbolic(buffers: Sequence[Buffer]) -> MemoryPlan:
-    slots: list[tuple[Extent, list[Buffer]]] = []
+    slots: list[_Slot] = []
     for buffer in sorted(buffers, key=lambda b: (b.first, b.last)):
-        size = _aligned(buffer.nbytes)
-        # A slot of this very size wastes nothing; failing that, any free one will do.
-        free = [
-            number
-            for number, (_, held) in enumerate(slots)
-            if not any(buffer.meets(other) for other in held)
-        ]
-        exact = [number for number in free if slots[number][0] == size]
-        if exact or free:
-            number = (exact or free)[0]
-            slots[number] = (maximum(slots[number][0], size), [*slots[number][1], buffer])
+        nbytes = _aligned(buffer.nbytes)
+        fits = [(slot.cost(nbytes), k) for k, slot in enumerate(slots) if slot.is_free(buffer)]
+        best = min(((cost, k) for cost, k in fits if cost is not None), default=None)
+        if best is None:
+            slots.append(_Slot(nbytes, [buffer]))
         else:
-            slots.append((size, [buffer]))
+            slots[best[1]].put(buffer, nbytes)
     offsets: dict[Hashable, Extent] = {}
     start: Extent = 0
-    for size, held in slots:
-        offsets.update((buffer.key, start) for buffer in held)
-        start = start + size
+    for slot in slots:
+        offsets.update((buffer.key, start) for buffer in slot.buffers)
+        start = start + slot.nbytes
     return MemoryPlan(offsets, start)

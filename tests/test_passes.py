@@ -955,7 +955,7 @@ def random_graph(seed: int, size: int = 25) -> Graph:
             both = graph.add(found["concat"], x, values[0], axis=0)
             value = graph.add(found["slice"], both, starts=(n, 0), sizes=(n, 4), steps=(1, 1))
         values.append(value)
-    for number, value in enumerate(values[-3:]):
+    for number, value in enumerate(value for value in values if not graph.use_count(value)):
         graph.output(value, f"y{number}")
     return graph
 
