@@ -21,7 +21,7 @@ from .ir import Array, ModelError, UnsupportedError
 _SMALL = 64
 
 
-class PreparedModel(BackendRep):  # type: ignore[misc]
+class PreparedModel(BackendRep):
     """A model ready to run.
 
     A model whose shapes or axes depend on the values of small inputs is compiled when these
@@ -71,7 +71,7 @@ class PreparedModel(BackendRep):  # type: ignore[misc]
         return compile_graph(read(self._model, constants=small), self._target)
 
 
-class OpweaveBackend(Backend):  # type: ignore[misc]
+class OpweaveBackend(Backend):
     """The backend protocol of the onnx package."""
 
     @classmethod

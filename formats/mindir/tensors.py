@@ -80,8 +80,8 @@ class TensorReader:
 def from_bytes(data: Any, type_: TensorType) -> Array:
     """An array over little-endian bytes."""
     if type_.dtype == "bool":
-        truth: Array = np.frombuffer(data, np.uint8) != 0
-        return truth.reshape(type_.static_shape)
+        truth: Array = np.reshape(np.frombuffer(data, np.uint8) != 0, type_.static_shape)
+        return truth
     if len(data) == 0:
         return np.zeros(type_.static_shape, type_.numpy)
     array: Array = np.frombuffer(data, type_.numpy)
