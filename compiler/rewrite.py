@@ -157,7 +157,7 @@ def apply_rules(graph: Graph, rules: Sequence[Rule]) -> int:
         waiting.discard(name)
         if name not in graph:
             continue
-        node = graph.node(name)
+        node, mark = graph.node(name), graph.ever_added
         for one in by_op.get(node.op, ()):
             new = _try(graph, one, node)
             if new is None:
@@ -165,8 +165,9 @@ def apply_rules(graph: Graph, rules: Sequence[Rule]) -> int:
             fired[one.name] = fired.get(one.name, 0) + 1
             if fired[one.name] > limit:
                 raise ModelError(f"the rule {one.name!r} does not come to an end at {node}")
-            graph.drop(name)
-            for other in _near(graph, node, new, depth):
+            fresh = graph.added_since(mark, new.node)
+            gone = graph.drop(name)
+            for other in _near(graph, [new.node, *fresh], gone, depth):
                 if other not in waiting and graph.node(other).op in by_op:
                     queue.append(other)
                     waiting.add(other)
@@ -175,25 +176,21 @@ def apply_rules(graph: Graph, rules: Sequence[Rule]) -> int:
     return sum(fired.values())
 
 
-def _near(graph: Graph, old: Node, new: Value, depth: int) -> list[str]:
+def _near(graph: Graph, new: Sequence[str], gone: Sequence[Node], depth: int) -> list[str]:
     """Nodes that may match now: new ones, and readers as far as patterns see.
 
-    What the old node read may have a single reader left, which patterns ask for.
+    What the old nodes read may have a single reader left, which patterns ask for.
     """
-    found: dict[str, None] = {}
-    level = [new.node]
-    for _ in range(depth):
-        found.update(dict.fromkeys(level))
-        operands = [value for name in level for value in graph.node(name).operands]
-        level = [value.node for value in operands if not graph.is_param(value)]
     lonely = [
         value.node
-        for value in old.operands
+        for node in gone
+        for value in node.operands
         if value.node in graph and not graph.is_param(value) and graph.use_count(value) == 1
     ]
-    level = [new.node, *lonely]
+    found = dict.fromkeys(new)
+    level = [*new, *lonely]
     for _ in range(depth):
-        level = [user for name in level for user in graph.readers(name)]
+        level = list(dict.fromkeys(user for name in level for user in graph.readers(name)))
         found.update(dict.fromkeys(level))
     return list(found)
 

@@ -164,6 +164,22 @@ class Graph(Body):
         """Names of the nodes that depend directly on the node ``name``."""
         return list(self._nx.succ[name])
 
+    @property
+    def ever_added(self) -> int:
+        """How many nodes were ever added: a mark for :meth:`added_since`."""
+        return self._count
+
+    def added_since(self, mark: int, name: str) -> list[str]:
+        """The node ``name`` and what it depends on, as far as that is newer than the mark."""
+        found: dict[str, None] = {}
+        pending = [name]
+        while pending:
+            here = pending.pop()
+            if here not in found and self._nx.nodes[here]["order"] >= mark:
+                found[here] = None
+                pending.extend(self._nx.predecessors(here))
+        return list(found)
+
     def measured_nodes(self) -> set[str]:
         """Names of the nodes whose values give symbols while the graph runs."""
         return {source.node for source, _ in self._symbols.values()}
@@ -361,17 +377,17 @@ class Graph(Body):
         self._remove(dead)
         return len(dead)
 
-    def drop(self, name: str) -> int:
-        """Remove one node if nothing needs it, then what only it needed; returns how many went."""
+    def drop(self, name: str) -> list[Node]:
+        """Remove one node if nothing needs it, then what only it needed; returns what went."""
         kept = {value.node for value in (*self._outputs, *self._inputs)}
-        pending, count = [name], 0
+        pending, gone = [name], []
         while pending:
             here = pending.pop()
             if here in self._nx and here not in kept and not self._nx.succ[here]:
                 pending.extend(self._nx.predecessors(here))
+                gone.append(self.node(here))
                 self._remove([here])
-                count += 1
-        return count
+        return gone
 
     def _remove(self, names: Sequence[str]) -> None:
         self._nx.remove_nodes_from(names)
