@@ -253,3 +253,12 @@ def test_depthwise_convolutions(
     )
     wanted = np.maximum(wanted + bias + sum(extra), 0)
     assert_near(run(graph, x, w, bias, *extra), wanted, 1e-5)
+
+
+def test_a_product_whose_inner_extent_is_only_assumed() -> None:
+    graph = Graph()
+    x = graph.input("x", TensorType("float32", (symbol("n"), symbol("k"))))
+    w = graph.param(random((6, 5), 1), "w")
+    graph.output(graph.add(matmul, x, w))
+    data = random((3, 6), 2)
+    assert_near(compile_graph(graph)(data), data.astype(np.float64) @ graph.array(w), 1e-5)

@@ -79,7 +79,8 @@ def _packed_matmul(graph: Graph, node: Node) -> Value | None:
         return None
     transposed = node.attrs["transpose_b"]
     inner, columns = types[1].static_shape[::-1] if transposed else types[1].static_shape
-    if 0 in (inner, columns):
+    # A symbolic extent that is only assumed to be the matrix's stays with the plain kernel.
+    if 0 in (inner, columns) or types[0].shape[-1] != inner:
         return None
     width = vector_width()
     panel = panel_columns(product(types[0].shape[:-1]), columns, width)
