@@ -86,7 +86,8 @@ class Builder:
         """A parameter holding ``array``, in element type ``dtype``."""
         held = np.asarray(array)
         if dtype is not None:
-            held = held.astype(TensorType(dtype).numpy)
+            with np.errstate(over="ignore", invalid="ignore"):
+                held = held.astype(TensorType(dtype).numpy)
         return self.graph.param(held, f"{self._stem}.constant")
 
     def scalar_like(self, x: Value, number: float) -> Value:

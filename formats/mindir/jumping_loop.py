@@ -204,6 +204,10 @@ def _grow(
         elif control.returns_to(machine, callee, name):
             result = machine.apply(callee, given, inner)
             part = _grow(machine, name, arguments, result, inner, iteration)
+        elif not isinstance(callee, Function):
+            part = (
+                None if isinstance(callee, Missing) else _leave(machine, callee, inner, iteration)
+            )
         else:
             whole = Function(callee.name, (*callee.bound, *given))
             part = _leave(machine, whole, inner, iteration)

@@ -205,6 +205,8 @@ class Machine:
         except ModelError as error:
             text = str(error)
             raise type(error)(text if where in text else f"{where}: {text}") from error
+        except _UNFIT as error:
+            raise ModelError(f"{where}: its inputs do not fit the primitive: {error}") from error
         for name in proto.output[:1]:
             frame.names[name] = result
 
@@ -312,6 +314,17 @@ class Machine:
                 continue
         return found
 
+
+# What a reader may run into where a file gives a primitive operands of other ranks and kinds.
+_UNFIT = (
+    IndexError,
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    ZeroDivisionError,
+    OverflowError,
+)
 
 # Attributes that say nothing about the result.
 _IGNORED = {

@@ -70,7 +70,8 @@ class Region(Place):
         """A 0-d parameter."""
         key = (repr(number), dtype)
         if key not in self._scalars:
-            array = np.array(number).astype(TensorType(dtype).numpy)
+            with np.errstate(over="ignore", invalid="ignore"):
+                array = np.array(number).astype(TensorType(dtype).numpy)
             self._scalars[key] = self.graph.param(array, "scalar")
         return self._scalars[key]
 
