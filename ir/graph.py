@@ -10,7 +10,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from . import dim
+from . import dim, levels
 from .dim import Dim, Extent
 from .errors import LimitError, ModelError
 from .node import (
@@ -43,8 +43,6 @@ __all__ = [
 
 # A malicious or runaway graph must end in an error, not in exhausted memory.
 MAXIMUM_NODES = 2_000_000
-# Every node has a level above those of the nodes it depends on, mostly with much room between.
-_LEVEL_STEP = 2**40
 
 
 class Graph(Body):
@@ -291,7 +289,7 @@ class Graph(Body):
             raise ModelError(
                 f"{old} is {self.type(old)}; {new}, which is to replace it, is {self.type(new)}"
             )
-        before = self._between(old.node, new.node)
+        before = levels.between(self._nx, old.node, new.node)
         readers = [user for user in self.users(old) if user.name not in before]
         measured = {name for name, (source, _) in self._symbols.items() if source == old}
         if measured:
@@ -302,12 +300,12 @@ class Graph(Body):
                 readers = list({n.name: n for n in (*readers, *named)}.values())
         for name in measured:
             self._symbols[name] = (new, self._symbols[name][1])
-        fits = self._put_below(new.node, [user.name for user in readers])
+        fits = levels.put_below(self._nx, new.node, [user.name for user in readers])
         for user in readers:
             inputs = tuple(new if value == old else value for value in user.inputs)
             self._update(replace(user, inputs=inputs))
         if not fits:
-            self._set_levels()
+            levels.set_levels(self._nx)
         self._outputs = [new if value == old else value for value in self._outputs]
 
     def _after(self, name: str) -> list[Node]:
@@ -317,51 +315,6 @@ class Graph(Body):
             self.node(user)
             for user in sorted(self._nx.successors(name), key=lambda user: order[user]["order"])
         ]
-
-    def _between(self, first: str, last: str) -> set[str]:
-        """``last`` and all it depends on, apart from what is known to come before ``first``."""
-        level = self._level(first)
-        found: set[str] = set()
-        pending = [last] if first != last else []
-        while pending:
-            name = pending.pop()
-            if name not in found and self._level(name) > level:
-                found.add(name)
-                pending.extend(self._nx.predecessors(name))
-        return found
-
-    def _level(self, name: str) -> int:
-        return int(self._nx.nodes[name]["level"])
-
-    def _put_below(self, name: str, users: Sequence[str]) -> bool:
-        """Lower ``name``, and what it depends on, below ``users``; False if there is no room."""
-        limit = min(map(self._level, users), default=None)
-        if limit is None or self._level(name) < limit:
-            return True
-        lowered: dict[str, int] = {}  # name -> longest way inside
-        pending = [name]
-        while pending:
-            here = pending.pop()
-            if here not in lowered and self._level(here) >= limit:
-                lowered[here] = 1
-                pending.extend(self._nx.predecessors(here))
-        floor = limit - _LEVEL_STEP
-        for here in sorted(lowered, key=self._level):
-            for source in self._nx.predecessors(here):
-                if source in lowered:
-                    lowered[here] = max(lowered[here], lowered[source] + 1)
-                else:
-                    floor = max(floor, self._level(source))
-        steps = max(lowered.values()) + 1
-        if limit - floor <= steps:
-            return False
-        for here, depth in lowered.items():
-            self._nx.nodes[here]["level"] = floor + (limit - floor) * depth // steps
-        return True
-
-    def _set_levels(self) -> None:
-        for number, name in enumerate(nx.topological_sort(self._nx)):
-            self._nx.nodes[name]["level"] = number * _LEVEL_STEP
 
     def prune(self) -> int:
         """Remove nodes that no output needs (inputs stay); returns how many went."""
@@ -446,7 +399,7 @@ class Graph(Body):
         if len(self._nx) >= MAXIMUM_NODES:
             raise LimitError(f"graph {self.name!r} has more than {MAXIMUM_NODES} nodes")
         sources = self._sources(node)
-        level = max((self._level(source) for source in sources), default=0) + _LEVEL_STEP
+        level = levels.level_above(self._nx, sources)
         self._nx.add_node(node.name, node=node, order=self._count, level=level)
         self._nx.add_edges_from((source, node.name) for source in sources)
         self._count += 1
@@ -457,12 +410,15 @@ class Graph(Body):
         self._nx.nodes[node.name]["node"] = node
         self._nx.add_edges_from((source, node.name) for source in self._sources(node))
 
-    def _sources(self, node: Node) -> set[str]:
-        sources = self.dependencies(node)
+    def _sources(self, node: Node) -> list[str]:
+        """What ``dependencies`` has, in an order that is the same in every process."""
+        sources = dict.fromkeys(value.node for value in node.operands)
+        if self._symbols:
+            sources |= dict.fromkeys(sorted(self.dependencies(node)))
         for source in sources:
             if source not in self._nx:
                 raise ModelError(f"{node} reads {source!r}, which is not in graph {self.name!r}")
-        return sources
+        return list(sources)
 
     def dependencies(self, node: Node) -> set[str]:
         """Names of the nodes that must run before ``node``: operands and measured symbols."""

@@ -17,10 +17,12 @@ from opweave.ir import (
     TensorType,
     Value,
     check,
+    levels,
     symbol,
 )
 from opweave.ir import graph as graph_module
 from opweave.ir.evaluate import evaluate
+from opweave.ir.levels import level_of
 from opweave.ir.same import same
 from opweave.ops.cast import cast
 from opweave.ops.control import if_
@@ -211,11 +213,11 @@ def test_random_replacements_never_make_a_cycle(seed: int) -> None:
             graph.drop(old.node)
             check(graph)
         for source, target in graph.nx.edges:
-            assert graph._level(source) < graph._level(target)
+            assert level_of(graph.nx, source) < level_of(graph.nx, target)
 
 
 def test_levels_are_set_anew_when_there_is_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph_module, "_LEVEL_STEP", 1)
+    monkeypatch.setattr(levels, "STEP", 1)
     graph, values = chain(4)
     deep = values[0]
     for _ in range(10):
@@ -223,7 +225,7 @@ def test_levels_are_set_anew_when_there_is_no_room(monkeypatch: pytest.MonkeyPat
     graph.replace(values[1], deep)
     check(graph)
     for source, target in graph.nx.edges:
-        assert graph._level(source) < graph._level(target)
+        assert level_of(graph.nx, source) < level_of(graph.nx, target)
 
 
 def test_many_replacements_are_fast() -> None:
