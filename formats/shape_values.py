@@ -260,19 +260,27 @@ def _divide(node: Node, operands: list[Array | None]) -> Array | None:
     left, right = (_whole(a) for a in operands)
     if left is None or right is None:
         return None
-    quotient = np.asarray(left // right, object)
     if is_float(node.types[0].dtype):
         # Only exact quotients can be told in floating point.
+        quotient = np.asarray(left // right, object)
         if any(np.asarray(quotient * right - left, object).reshape(-1).tolist()):
             return None
-    elif any(not _same_sign(a) for a in (*left.flat, *right.flat)):
-        return None  # ONNX integer division truncates, extents divide down
+    else:
+        pairs = np.broadcast(left, right)
+        quotient = np.array([_towards_zero(a, b) for a, b in pairs], object)
     return quotient.reshape(node.types[0].static_shape)
 
 
-def _same_sign(item: Any) -> bool:
-    low, _ = dims.bounds(item)
-    return low is not None and low >= 0
+def _towards_zero(numerator: Any, divisor: Any) -> Extent:
+    """ONNX integer division; extents divide down, so a negative numerator is divided apart."""
+    low, _ = dims.bounds(_plain(divisor))
+    if low is None or low < (0 if isinstance(divisor, Dim) else 1):
+        raise ModelError("undecided")
+    positive = dims.floor_divide(dims.maximum(_plain(numerator), 0), divisor)
+    negative = dims.floor_divide(dims.maximum(-_plain(numerator), 0), divisor)
+    if dims.bounds(negative) == (0, 0):
+        return positive
+    return positive - negative
 
 
 def _unchanged(node: Node, operands: list[Array | None]) -> Array | None:
