@@ -42,7 +42,13 @@ def _add(
 
 
 def _result(inner: Writer, values: Sequence[Value]) -> Name:
-    names = [inner.name(value) for value in values]
+    # MindSpore's functions cannot hand out a parameter of the model itself, but a copy of it.
+    names = [
+        inner.primitive("TensorMove", inner.name(value), type=inner.type(value))
+        if inner.graph.is_param(value)
+        else inner.name(value)
+        for value in values
+    ]
     return names[0] if len(names) == 1 else inner.tuple_of(names, [inner.type(v) for v in values])
 
 
