@@ -167,7 +167,12 @@ def apply_rules(graph: Graph, rules: Sequence[Rule]) -> int:
                 raise ModelError(f"the rule {one.name!r} does not come to an end at {node}")
             fresh = graph.added_since(mark, new.node)
             gone = graph.drop(name)
-            for other in _near(graph, [new.node, *fresh], gone, depth):
+            if new.node in fresh and name not in graph and not graph.is_param(new):
+                graph.rename(new.node, name)  # messages and profiles know the old node's name
+                fresh[fresh.index(new.node)] = name
+            elif new.node not in fresh:
+                fresh.append(new.node)
+            for other in _near(graph, fresh, gone, depth):
                 if other not in waiting and graph.node(other).op in by_op:
                     queue.append(other)
                     waiting.add(other)

@@ -316,6 +316,39 @@ class Graph(Body):
             for user in sorted(self._nx.successors(name), key=lambda user: order[user]["order"])
         ]
 
+    def take_over(self, old: str, new: str) -> None:
+        """Let ``new``, a node with results of the same types, have readers and name of ``old``."""
+        for mine, theirs in zip(self.node(old).outputs, self.node(new).outputs, strict=True):
+            self.replace(mine, theirs)
+        self.drop(old)
+        if old not in self._nx:
+            self.rename(new, old)
+
+    def rename(self, name: str, new: str) -> None:
+        """Give a node another name, which no node has; inputs keep theirs."""
+        node = self.node(name)
+        self._fresh(new, exact=True)
+        if node.op is INPUT:
+            raise ModelError(f"input {name!r} is known by its name outside graph {self.name!r}")
+        order, level = (self._nx.nodes[name][key] for key in ("order", "level"))
+        self._nx.add_node(new, node=replace(node, name=new), order=order, level=level)
+        self._nx.add_edges_from((source, new) for source in self._nx.pred[name])
+
+        def renamed(value: Value) -> Value:
+            return Value(new, value.index) if value.node == name else value
+
+        self._symbols = {key: (renamed(v), at) for key, (v, at) in self._symbols.items()}
+        for user in self._after(name):
+            inputs = tuple(None if value is None else renamed(value) for value in user.inputs)
+            self._update(replace(user, inputs=inputs))
+        self._outputs = [renamed(value) for value in self._outputs]
+        if name in self._params:
+            self._params[new] = self._params[name]
+        if name in self._equalities:
+            held = [replace(equality, node=new) for equality in self._equalities[name]]
+            self._equalities[new] = held
+        self._remove([name])
+
     def prune(self) -> int:
         """Remove nodes that no output needs (inputs stay); returns how many went."""
         live: set[str] = set()

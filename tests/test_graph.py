@@ -237,6 +237,45 @@ def test_many_replacements_are_fast() -> None:
     assert len(graph) == 3001
 
 
+def test_rename() -> None:
+    graph = Graph("g")
+    count = graph.input("count", TensorType("int64", (2,)))
+    p = graph.param(np.array([1, 2]), "p")
+    total = graph.add(add, count, p, name="total")
+    x = graph.input("x", TensorType("float32", (1, symbol("m"))))
+    size = graph.measure(total, 1, "size")
+    wide = graph.add(expand, x, shape=(size, symbol("n")), name="wide")
+    graph.output(graph.add(mul, wide, wide), "y")
+    graph.output(total, "total")
+    before = graph.copy()
+    for old, new in (("p", "constant"), ("total", "sum"), ("wide", "a b"), ("mul", "product")):
+        graph.rename(old, new)
+        check(graph)
+        assert old not in graph
+    assert same(graph, before)
+    assert graph.output_names == ("y", "total")
+    assert graph.symbols["size"] == (Value("sum"), 1)
+    assert {equality.node for equality in graph.equalities} == {"a b"}
+    with pytest.raises(ModelError, match="already has a node 'sum'"):
+        graph.rename("product", "sum")
+    with pytest.raises(ModelError, match="input 'x' is known by its name"):
+        graph.rename("x", "z")
+
+
+def test_take_over() -> None:
+    graph, values = chain(3)
+    new = graph.add(identity, values[1])
+    graph.take_over(values[2].node, new.node)
+    check(graph)
+    assert graph.node("relu_2").op is identity
+    assert len(graph) == 4
+    wrapped = graph.add(neg, values[1])
+    graph.take_over(values[1].node, wrapped.node)
+    check(graph)
+    assert graph.node("relu").op is relu, "it is still needed"
+    assert graph.node("relu_2").operands == (wrapped,)
+
+
 # --- removing ----------------------------------------------------------------------------
 
 

@@ -16,9 +16,8 @@ def everywhere(name: str, run: Callable[[Graph], int]) -> Pass:
 
     def transform(graph: Graph) -> int:
         changes = 0
-        for node in graph.operators():
-            if "control" not in node.op.traits:
-                continue
+        for name in [n.name for n in graph.operators() if "control" in n.op.traits]:
+            node = graph.node(name)
             attrs = dict(node.attrs)
             inside = 0
             for key, value in node.attrs.items():
@@ -26,12 +25,9 @@ def everywhere(name: str, run: Callable[[Graph], int]) -> Pass:
                     attrs[key] = value.copy()
                     inside += transform(attrs[key])
             if inside:
-                changed = graph.add_node(node.op, node.inputs, attrs, node.name, node.origin)
-                for old, new in zip(node.outputs, changed.outputs, strict=True):
-                    graph.replace(old, new)
+                changed = graph.add_node(node.op, node.inputs, attrs, name, node.origin)
+                graph.take_over(name, changed.name)
                 changes += inside
-        if changes:
-            graph.prune()
         return changes + run(graph)
 
     return Pass(name, transform)

@@ -11,6 +11,8 @@ def absorb_expansions(graph: Graph) -> int:
     """elementwise(expand(x), y) -> elementwise(x, y) where the result's type stays the same."""
     changes = 0
     for name in [node.name for node in graph.operators()]:
+        if name not in graph:
+            continue
         node = graph.node(name)  # as it is now: replacing others has changed its operands
         if "elementwise" not in node.op.traits or not any(
             _expanded(graph, value) for value in node.operands
@@ -26,10 +28,8 @@ def absorb_expansions(graph: Graph) -> int:
                 inputs = attempt
         if inputs != list(node.inputs):
             new = graph.add_node(node.op, inputs, node.attrs, node.name, node.origin)
-            graph.replace(node.outputs[0], new.outputs[0])
+            graph.take_over(name, new.name)
             changes += 1
-    if changes:
-        graph.prune()
     return changes
 
 

@@ -86,7 +86,7 @@ def _replace(graph: Graph, root: Node, order: list[Node]) -> None:
         for value in node.operands:
             if value in inside or value.node in names:
                 continue
-            if _is_scalar(graph, node, value):
+            if _is_scalar(graph, order, value):
                 inside[value] = group.param(graph.array(value), "scalar")
             else:
                 inside[value] = group.input(f"x{len(operands)}", graph.type(value))
@@ -98,15 +98,18 @@ def _replace(graph: Graph, root: Node, order: list[Node]) -> None:
     group.output(inside[root.outputs[0]], "result")
     origin = ", ".join(dict.fromkeys(node.origin or node.name for node in order))
     new = graph.add(fused, *operands, group=group, name=root.name, origin=origin)
-    graph.replace(root.outputs[0], new)
+    graph.take_over(root.name, new.node)
 
 
-def _is_scalar(graph: Graph, node: Node, value: Value) -> bool:
+def _is_scalar(graph: Graph, members: list[Node], value: Value) -> bool:
     """A parameter of one element is written into the loop, except where an anchor reads it."""
-    parameter = graph.node(value.node).op is PARAMETER
-    single = graph.type(value).size == 1 and graph.type(value).dtype not in _HALVES
-    broadcasts = graph.type(value).rank <= node.types[0].rank
-    return parameter and single and broadcasts and "elementwise" in node.op.traits
+    type_ = graph.type(value)
+    if graph.node(value.node).op is not PARAMETER or type_.size != 1 or type_.dtype in _HALVES:
+        return False
+    readers = [node for node in members if value in node.inputs]
+    return all(
+        "elementwise" in node.op.traits and type_.rank <= node.types[0].rank for node in readers
+    )
 
 
 FUSE = everywhere("fuse", fuse)

@@ -56,6 +56,9 @@ def _widen(graph: Graph, node: Node, params: dict[Value, Value]) -> None:
         if type_.dtype in _HALVES:
             result = graph.add(cast, new, to=type_.dtype, origin=node.origin)
         graph.replace(old, result)
+    graph.drop(node.name)
+    if node.name not in graph:
+        graph.rename(computed.name, node.name)
 
 
 def _wide_param(graph: Graph, value: Value) -> Value:

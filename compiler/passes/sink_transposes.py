@@ -62,6 +62,11 @@ def sink_transposes(graph: Graph) -> int:
         if new is not None:
             graph.replace(node.outputs[0], new)
             graph.drop(name)
+            moved = graph.node(new.node)
+            if moved.op is transpose:
+                moved = graph.node(moved.operands[0].node)
+            if name not in graph:
+                graph.rename(moved.name, name)
             changes += 1
     graph.prune()  # parameters in another order for nodes that did not move after all
     return changes
