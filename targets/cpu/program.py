@@ -145,7 +145,7 @@ class GraphEmitter:
         self.block = ir.IRBuilder(function.append_basic_block("entry"))
         self.exit = function.append_basic_block("exit")
         self.values, self.arena, self.context = function.args
-        self.extents = ExtentEmitter(self._load_symbol)
+        self.extents = ExtentEmitter(self._load_symbol, self.late)
         self.result = self.block.alloca(I32, name="result")
         self._late_slots: list[ir.Value] = []
 
