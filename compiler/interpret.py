@@ -38,6 +38,8 @@ def kernels_of(
     Half-precision operands are computed in float32, as targets do.
     """
     op = node.op
+    if "fused" in op.traits:
+        return evaluate(attrs["group"], [a for a in operands if a is not None], kernels_of)
     if op.traits & {"elementwise", "view", "control", "fused"}:
         return by_reference(node, operands, types, attrs)
     wide = [None if a is None else widened(a, op.traits) for a in operands]

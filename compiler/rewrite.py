@@ -119,13 +119,23 @@ _declined: ContextVar[list[str] | None] = ContextVar("declined", default=None)
 
 @contextmanager
 def explained() -> Iterator[list[str]]:
-    """Collect, for each rule whose pattern was found but which did not fire, where and why."""
+    """Collect where and why a rule did not fire though its pattern was found.
+
+    Passes that are no rules add their own lines.
+    """
     found: list[str] = []
     token = _declined.set(found)
     try:
         yield found
     finally:
         _declined.reset(token)
+
+
+def note(text: str) -> None:
+    """Add a line to what ``explained`` collects, if somebody listens."""
+    notes = _declined.get()
+    if notes is not None:
+        notes.append(text)
 
 
 def constant_of(graph: Graph, value: Value) -> Any:
@@ -215,9 +225,7 @@ def _try(graph: Graph, one: Rule, node: Node) -> Value | None:
                 return new
         except Error as error:
             raise type(error)(f"the rule {one.name!r} fails at {node}: {error}") from error
-        notes = _declined.get()
-        if notes is not None:
-            notes.append(f"{one.name} at {node}: {match.reason or 'no reason given'}")
+        note(f"{one.name} at {node}: {match.reason or 'no reason given'}")
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from opweave.compiler.interpret import run_kernels
 from opweave.compiler.pass_ import Pass
 from opweave.compiler.passes import CANONICALISE, DEAD_CODE, FUSE, LEGALISE_HALF
 from opweave.compiler.passes.absorb import ABSORB
@@ -14,6 +15,7 @@ from opweave.compiler.passes.fold_constants import FOLD_CONSTANTS
 from opweave.compiler.passes.recognise import RECOGNISE
 from opweave.compiler.passes.simplify import SIMPLIFY
 from opweave.compiler.passes.sink_transposes import SINK_TRANSPOSES
+from opweave.compiler.rewrite import explained
 from opweave.ir import Graph, TensorType, check
 from opweave.ir.data_type import is_float, numpy_type
 from opweave.ir.dim import substitute, symbols_of
@@ -257,7 +259,10 @@ def test_fold_constants_keeps_what_grows_or_fails() -> None:
         "input x: float32[3000000]\ny: float32[3000000] = add(x, big)\noutput y = y\n"
         "param i: int64[1] = [7]\nbad: float32[1] = gather(a, i)\noutput bad = bad"
     )
-    assert FOLD_CONSTANTS(graph) == 0
+    with explained() as notes:
+        assert FOLD_CONSTANTS(graph) == 0
+    assert len(notes) == 1
+    assert "fold_constants at gather 'bad': gather: an index is outside" in notes[0]
     symbolic = X + "e: int64[1] = extents(values=(n,))\noutput e = e"
     assert_stays(FOLD_CONSTANTS, symbolic)
 
@@ -818,6 +823,15 @@ def test_fuse(text: str, groups: list[str]) -> None:
     assert members(graph) == groups
     assert_close(original, graph)
     assert FUSE(graph) == 0
+
+
+def test_fused_groups_run_by_their_kernels() -> None:
+    text = "a: float32[n, 4] = softmax(x)\nb: float32[n, 4] = add(a, x)\n"
+    graph = graph_of(X + text + "y: float32[n, 4] = relu(b)" + Y)
+    inputs = random_inputs(graph)
+    before = run_kernels(graph, inputs)
+    FUSE(graph)
+    np.testing.assert_array_equal(run_kernels(graph, inputs)[0], before[0])
 
 
 def test_fuse_embeds_numbers() -> None:

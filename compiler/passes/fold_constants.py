@@ -12,6 +12,7 @@ from ...ir.data_type import item_size
 from ...ir.evaluate import by_reference
 from ...ir.graph import mentioned_symbols, read_array
 from ...ops.movement import expand
+from ..rewrite import note
 from .bodies import everywhere
 
 # A result may be this large in bytes, and unless it is small, no larger than this many times
@@ -41,11 +42,13 @@ def fold_constants(graph: Graph) -> int:
         if not _is_foldable(graph, node):
             continue
         if time.monotonic() > end:
+            note(f"fold_constants at {node}: {MAXIMUM_SECONDS} seconds are over")
             break
         operands = [None if v is None else graph.array(v) for v in node.inputs]
         try:
             results = by_reference(node, operands, node.types, node.attrs)
-        except (Error, ArithmeticError, ValueError, IndexError, MemoryError):
+        except (Error, ArithmeticError, ValueError, IndexError, MemoryError) as error:
+            note(f"fold_constants at {node}: {error}")
             continue  # what cannot be computed now fails, with the node's name, when it runs
         for old, array in zip(node.outputs, results, strict=True):
             if graph.use_count(old):
