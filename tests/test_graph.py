@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opweave.ir import (
+    Array,
     Graph,
     LazyArray,
     LimitError,
@@ -374,7 +375,7 @@ def test_lazy_arrays() -> None:
     graph = Graph("g")
     reads = []
 
-    def load() -> np.ndarray:  # type: ignore[type-arg]
+    def load() -> Array:
         reads.append(1)
         return np.ones((2, 3), np.float32)
 
@@ -475,7 +476,7 @@ def test_same_parameters_bit_by_bit() -> None:
     for number in (0.0, -0.0, 0.0):
         graph = Graph("g")
         x = graph.input("x", X)
-        graph.output(graph.add(mul, x, graph.param(np.float32(number))), "y")
+        graph.output(graph.add(mul, x, graph.param(np.array(number, np.float32))), "y")
         graphs.append(graph)
     assert not same(graphs[0], graphs[1])
     assert same(graphs[0], graphs[2])

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opweave.ir import Graph, LazyArray, ModelError, TensorType, UnsupportedError, check, symbol
+from opweave.ir import (
+    Array,
+    Graph,
+    LazyArray,
+    ModelError,
+    TensorType,
+    UnsupportedError,
+    check,
+    symbol,
+)
 from opweave.ir import dim as dims
 from opweave.ir.dot import to_dot
 from opweave.ir.same import same
@@ -109,7 +118,7 @@ def test_large_parameters_are_taken_from_outside() -> None:
     ],
     ids=lambda array: str(array.dtype),
 )
-def test_parameters_keep_every_bit(array: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_parameters_keep_every_bit(array: Array) -> None:
     graph = Graph("bits")
     graph.output(graph.param(array, "p"), "y")
     again = round_trip(graph)
