@@ -10,12 +10,24 @@ import numpy as np
 import pytest
 
 from opweave.compiler.session import Session
-from opweave.ir import Call, Error, Graph, ModelError, Op, Operand, TensorType, check, symbol
+from opweave.ir import (
+    Call,
+    Error,
+    Graph,
+    LimitError,
+    ModelError,
+    Op,
+    Operand,
+    TensorType,
+    check,
+    symbol,
+)
 from opweave.ir.data_type import numpy_type
 from opweave.ir.evaluate import evaluate
 from opweave.ops.control import if_, loop
 from opweave.ops.define import elementwise, operator
 from opweave.ops.fused import fused
+from opweave.ops.movement import expand
 from opweave.ops.softmax import softmax
 from opweave.targets.cpu.build import lower
 
@@ -350,3 +362,43 @@ def test_a_failing_item_on_several_threads_is_reported() -> None:
     session = Session(graph, lower(graph, 4), "cpu")
     with pytest.raises(ModelError, match=r"guard.*status 77778"):
         session(data)
+
+
+def choice_between(x_type: TensorType, z_type: TensorType) -> Graph:
+    """The first element of the sum of two captures, or of the first capture alone."""
+    branches = []
+    for name in ("then", "else"):
+        branch = Graph(name)
+        x, z = branch.input("x", x_type), branch.input("z", z_type)
+        value = branch.add(plus, x, z) if name == "then" else x
+        branch.output(branch.add(first, value, count=1))
+        branches.append(branch)
+    graph = Graph()
+    c = graph.input("c", TensorType("bool"))
+    x, z = graph.input("x", x_type), graph.input("z", z_type)
+    graph.output(graph.add(if_, c, x, z, then_branch=branches[0], else_branch=branches[1]))
+    return graph
+
+
+def test_a_branch_checks_what_its_inference_assumed() -> None:
+    graph = choice_between(
+        TensorType("float32", (symbol("n"),)), TensorType("float32", (symbol("m"),))
+    )
+    session = compiled(graph)
+    x = random((3,))
+    np.testing.assert_array_equal(session(np.array(True), x, x), 2 * x[:1])
+    np.testing.assert_array_equal(session(np.array(False), x, random((5,))), x[:1])
+    with pytest.raises(ModelError, match="differ in this run"):
+        session(np.array(True), random((3,)), random((5,)))
+
+
+def test_a_size_that_does_not_fit_64_bits_is_an_error() -> None:
+    graph = Graph()
+    count = graph.input("count", TensorType("int64", (1,)))
+    x = graph.input("x", TensorType("float32", (1, 1)))
+    extent = graph.measure(count, 0)
+    graph.output(graph.add(expand, x, shape=(extent, extent)))
+    session = compiled(graph)
+    assert session(np.array([3]), np.ones((1, 1), np.float32)).shape == (3, 3)
+    with pytest.raises(LimitError):
+        session(np.array([2**39]), np.ones((1, 1), np.float32))

@@ -15,6 +15,7 @@ from enum import IntEnum
 from llvmlite import ir
 
 from ...ir import Extent, Graph, Node, NoKernelError, TensorType, Value, View, Workspace
+from ...ir.data_type import item_size
 from .extents import I64, ExtentEmitter
 from .kernels import POINTER, Kernel, KernelSet
 from .lowering import Step, is_elementwise, reusable_operands, scratch_of, steps_of
@@ -364,8 +365,8 @@ class GraphEmitter:
 
     def _check_equalities(self, node: Node) -> None:
         for equality in self.graph.equalities:
-            late = is_late(equality.left, self.late) or is_late(equality.right, self.late)
-            if equality.node != node.name or not late:
+            unchecked = self._is_unchecked(equality.left) or self._is_unchecked(equality.right)
+            if equality.node != node.name or not unchecked:
                 continue
             left = self.extents.emit(self.block, equality.left)
             right = self.extents.emit(self.block, equality.right)
@@ -375,13 +376,30 @@ class GraphEmitter:
             self.fail_unless(same, number, ir.Constant(I64, int(Failure.UNEQUAL_EXTENTS)))
 
     def _check_late_types(self, node: Node) -> None:
-        """Every late extent must be one: not negative, not absurd."""
-        extents = {e for type_ in node.types for e in type_.shape if is_late(e, self.late)}
+        """Extents that only the run knows must be extents, and their tensors fit into memory."""
+        types = [t for t in node.types if any(map(self._is_unchecked, t.shape))]
+        extents = {e for type_ in types for e in type_.shape if self._is_unchecked(e)}
         for extent in sorted(extents, key=repr):
             value = self.extents.emit(self.block, extent)
             fits = self.block.icmp_unsigned("<=", value, ir.Constant(I64, LARGEST_EXTENT))
             number = self.program.step(StepInfo(f"{node}: extent {extent}", ()))
             self.fail_unless(fits, number, ir.Constant(I64, int(Failure.BAD_EXTENT)))
+        for type_ in types:
+            # In floating point, because the product of large extents may not fit 64 bits.
+            size: ir.Value = ir.Constant(DOUBLE, float(item_size(type_.dtype)))
+            for extent in type_.shape:
+                value = self.extents.emit(self.block, extent)
+                size = self.block.fmul(size, self.block.sitofp(value, DOUBLE))
+            limit = self.block.ptrtoint(self.context_field(Context.MEMORY_LIMIT), I64)
+            fits = self.block.fcmp_ordered("<=", size, self.block.sitofp(limit, DOUBLE))
+            number = self.program.step(StepInfo(str(node), ()))
+            self.fail_unless(fits, number, ir.Constant(I64, int(Failure.OUT_OF_MEMORY)))
+
+    def _is_unchecked(self, extent: Extent) -> bool:
+        """True for an extent that the host has not checked: measured ones, all in bodies."""
+        if self.parent is not None:
+            return not isinstance(extent, int)
+        return is_late(extent, self.late)
 
     def _allocate_late(self, node: Node) -> None:
         wanted: list[tuple[Place, Extent]] = []
