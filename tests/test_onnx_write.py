@@ -304,3 +304,16 @@ def test_opsets() -> None:
     round_trip(weighted(), [np.ones((1, 30), np.float32)], opset=21)
     with pytest.raises(UnsupportedError, match="opset"):
         write(weighted(), opset=3)
+
+
+def test_a_custom_operator_with_a_built_in_name_is_refused() -> None:
+    @elementwise(name="relu")
+    def bent(x: float) -> float:
+        """Not ONNX's Relu."""
+        return x if x > 1 else 0.5 * x
+
+    graph = Graph()
+    x = graph.input("x", TensorType("float32", (3,)))
+    graph.output(graph.add(bent, x), "y")
+    with pytest.raises(UnsupportedError, match="relu"):
+        write(graph, None)

@@ -11,6 +11,7 @@ import numpy as np
 
 from ...ir import Array, Dim, Extent, Graph, ModelError, Node, TensorType, UnsupportedError, Value
 from ...ir import dim as dims
+from ...ops.registry import operators
 from .element_types import NUMBERS
 
 # A writer takes the writing scope, the node and its operands' names (None: left out), and
@@ -224,7 +225,8 @@ class Writer:
 
     def _write_node(self, node: Node) -> None:
         function = find_writer(node.op.name)
-        if function is None:
+        # A custom operator may have a built-in one's name, but not its meaning.
+        if function is None or operators().get(node.op.name) is not node.op:
             self._refuse(node, "ONNX has no such operator")
             return
         if any(value not in self.names for value in node.operands):
