@@ -15,7 +15,9 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from opweave.compiler.driver import compile_graph
 from opweave.formats.onnx.read import read
-from opweave.ir import ModelError
+from opweave.ir import Graph, ModelError, TensorType, symbol
+from opweave.ops.registry import operator_named
+from opweave.targets.cpu.elementwise import elementwise_call
 
 Array = npt.NDArray[np.generic]
 Shape = Sequence[int | str]
@@ -113,3 +115,26 @@ def test_sizes_after_strides_are_known_while_reading() -> None:
     agree(proto, [{"x": normal(*size)} for size in sizes])
     with pytest.raises(ModelError):
         compile_graph(read(proto), threads=1).run(None, {"x": normal(1, 3, 0, 2)})
+
+
+def test_what_a_group_overwrites_it_reads_at_the_same_place() -> None:
+    """The bias behind a convolution of several images is added in vectors.
+
+    LLVM gives that up where it cannot see that a value is read where its result is written.
+    """
+    group = Graph("group")
+    images, channels = symbol("images"), 6
+    anchor = group.input("anchor", TensorType("float32", (images, channels, 35)))
+    bias = group.input("bias", TensorType("float32", (channels, 1)))
+    group.output(group.add(operator_named("add"), anchor, bias))
+    call = elementwise_call(group, {anchor: 1, bias: 0}, 1, 1, 35, rectangle=True)
+    last = (call.body.__doc__ or "").split("\n")[-2]
+    read = next(line for line in (call.body.__doc__ or "").split("\n") if "v0 = " in line)
+    assert read.split("[")[1] == last.split("] = ")[0].split("[")[1] + "]"
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["c"]),
+        helper.make_node("Relu", ["c"], ["y"]),
+    ]
+    constants: dict[str, Array] = {"w": normal(channels, 9, 1, 1), "b": normal(channels)}
+    proto = model(nodes, {"x": ["n", 9, 5, 7]}, ["y"], constants)
+    agree(proto, [{"x": normal(count, 9, 5, 7)} for count in (1, 2, 3)])

@@ -212,23 +212,32 @@ class _Writer:
             rest = f"rest{axis}"
         if inner:
             lines.append(f"{pad}{indices[0]} = {rest}")
-        places: dict[str, str] = {}
-        for number in range(len(self.used)):
-            places[f"a{number}"] = self._offset(number, range(inner), indices)
         row_size = product(extents[inner:])
-        places["out"] = "row" if row_size == 1 else f"row * {self._scalar('row_size', row_size)}"
+        out_row = "row" if row_size == 1 else f"row * {self._scalar('row_size', row_size)}"
+        places = {"out": out_row}
+        for number in range(len(self.used)):
+            if not self._is_full(number):
+                places[f"a{number}"] = self._offset(number, range(inner), indices)
         for name, place in places.items():
             lines.append(f"{pad}{name}_row = {place}")
         loops = self._column_loops() if self.rectangle else self._inner_loops()
         for line in loops:
             lines.append(pad + line)
             pad += "    " if line.startswith("for") else ""
-        at = {
-            f"a{number}": self._add(f"a{number}_row", number, range(inner, len(extents)), indices)
-            for number in range(len(self.used))
-        }
-        at["out"] = self._output_place(indices)
+        at = {"out": self._output_place(indices)}
+        for number in range(len(self.used)):
+            # A full operand's place is written as the output's: where one is overwritten by
+            # the other, LLVM must see that they are the same to vectorise the loop.
+            at[f"a{number}"] = (
+                at["out"]
+                if self._is_full(number)
+                else self._add(f"a{number}_row", number, range(inner, len(extents)), indices)
+            )
         return lines + [pad + line for line in self._members(at)]
+
+    def _is_full(self, number: int) -> bool:
+        """True when the operand has all dimensions of the output."""
+        return all(self.layout.spans[number])
 
     def _inner_loops(self) -> list[str]:
         """Loops over all of a row."""
