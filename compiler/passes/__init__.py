@@ -18,6 +18,9 @@ DEAD_CODE = everywhere("dead_code", lambda graph: graph.prune())
 # Folding makes operands constant, which lets more be simplified, which leaves more to fold.
 TIDY = until_stable("tidy", (FOLD_CONSTANTS, SIMPLIFY, SINK_TRANSPOSES, COMMON_SUBEXPRESSIONS))
 
+# After a change of layouts: nothing is moved any more, only what cancels goes.
+CLEAN_UP = until_stable("clean_up", (SIMPLIFY, COMMON_SUBEXPRESSIONS))
+
 CANONICALISE: tuple[Pass, ...] = (
     DEAD_CODE,
     ABSORB_EXPANSIONS,
@@ -28,4 +31,4 @@ CANONICALISE: tuple[Pass, ...] = (
     TIDY,
 )
 
-__all__ = ["CANONICALISE", "DEAD_CODE", "FUSE", "LEGALISE_HALF", "TIDY"]
+__all__ = ["CANONICALISE", "CLEAN_UP", "DEAD_CODE", "FUSE", "LEGALISE_HALF", "TIDY"]

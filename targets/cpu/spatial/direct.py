@@ -62,7 +62,8 @@ class DirectWriter:
             lines = builder.mul(lines, output[axis])
         panel_group = builder.sdiv(item, lines)
         line = builder.srem(item, lines)
-        image, places = line, []
+        image = line
+        places: list[ir.Value] = []
         for axis in reversed(self.leading):
             places.insert(0, builder.srem(image, output[axis]))
             image = builder.sdiv(image, output[axis])
@@ -75,7 +76,7 @@ class DirectWriter:
         extra: list[ir.Value] = []
         weights = packed
         kernel_step = geometry.channels * geometry.columns * geometry.kernel[-1]
-        kernel_steps = []
+        kernel_steps: list[int] = []
         for axis in reversed(self.leading):
             kernel_steps.insert(0, kernel_step)
             kernel_step *= geometry.kernel[axis]
@@ -228,7 +229,11 @@ class DirectWriter:
         """``tile(a, b, c, count and step of each leading axis...)`` as a function of its own."""
         geometry = self.geometry
         module: Any = builder.module
-        edges = "" if taps == geometry.inside(rows) else f".edge{self.edges.setdefault(taps, len(self.edges))}"
+        edges = (
+            ""
+            if taps == geometry.inside(rows)
+            else f".edge{self.edges.setdefault(taps, len(self.edges))}"
+        )
         name = f"{builder.function.name}.tile{rows}x{columns}{edges}"
         if name in module.globals:
             return module.globals[name]
@@ -303,9 +308,7 @@ class _TileEmitter:
         for tap, pixels in enumerate(self.taps):
             if not pixels:
                 continue
-            at_a = address(
-                self.builder, a, tap * geometry.dilations[-1] * geometry.column_step
-            )
+            at_a = address(self.builder, a, tap * geometry.dilations[-1] * geometry.column_step)
             at_b = address(self.builder, b, tap * geometry.channels * geometry.columns)
             acc = self._run(at_a, at_b, acc, pixels, geometry.channels)
         return acc

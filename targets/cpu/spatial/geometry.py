@@ -131,7 +131,8 @@ class Geometry:
     def line_tiles(self) -> tuple[TileRun, ...]:
         """The tiles of an output line of known length."""
         line, size = self.output[-1], self.source[-1]
-        assert line is not None and size is not None, "the line's length is known"
+        assert line is not None, "the line's length is known"
+        assert size is not None, "the line's length is known"
         runs: list[TileRun] = []
         start = 0
         for rows in balanced(line, min(self.most_rows, line)):

@@ -1,0 +1,156 @@
+"""Which kernel computes a convolution with constant weights, channels last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ....ir import Array, Graph, LazyArray, Node, TensorType, Value
+from ....ir.graph import read_array
+from ....ops.elementwise_arithmetic import add
+from ....ops.reshape import reshape
+from ..dense.matmul import pack_columns, packed_matmul, panel_columns
+from ..dense.select import vector_width
+from .convolution import spatial_convolution
+from .geometry import Geometry, pack_kernels
+
+# With so few channels the first layer reads a channels-first image as well as another.
+_MOST_FIRST_CHANNELS = 8
+
+
+def is_convolvable(graph: Graph, node: Node) -> bool:
+    """True for a float32 convolution with constant weights and known channels and paddings."""
+    x, w = node.operands[:2]
+    type_, weights = graph.type(x), graph.type(w)
+    if not graph.is_param(w) or type_.dtype != "float32" or not 3 <= type_.rank <= 5:
+        return False
+    pads = (*node.attrs["pads_begin"], *node.attrs["pads_end"])
+    if type_.shape[1] != weights.static_shape[1] * node.attrs["groups"]:
+        return False  # an open number of channels is only assumed to be this one
+    known = all(isinstance(pad, int) and pad >= 0 for pad in pads)
+    return known and 0 not in weights.static_shape and 0 not in node.types[0].shape
+
+
+def reads_channels_first(graph: Graph, node: Node) -> bool:
+    """True where the kernel can read its input channels first without a loss."""
+    type_ = graph.type(node.operands[0])
+    known = all(isinstance(extent, int) for extent in type_.shape[1:])
+    return known and type_.shape[1] <= _MOST_FIRST_CHANNELS  # type: ignore[operator]
+
+
+def convolve(graph: Graph, node: Node, x: Value, channels_first: bool) -> Value:
+    """The convolution of ``x``, whose channels are last unless said otherwise, bias included."""
+    result = _pointwise(graph, node, x) if not channels_first else None
+    if result is None:
+        result = _direct(graph, node, x, channels_first)
+    return _with_bias(graph, node, result)
+
+
+def window_of(graph: Graph, node: Node) -> dict[str, tuple[int, ...]]:
+    """Kernel, strides, dilations and paddings of a convolution, defaults filled in."""
+    kernel = graph.type(node.operands[1]).static_shape[2:]
+    ones, zeros = (1,) * len(kernel), (0,) * len(kernel)
+    return {
+        "kernel": kernel,
+        "strides": node.attrs["strides"] or ones,
+        "dilations": node.attrs["dilations"] or ones,
+        "pads_begin": node.attrs["pads_begin"] or zeros,
+        "pads_end": node.attrs["pads_end"] or zeros,
+    }
+
+
+def packed_parameter(
+    graph: Graph, value: Value, shape: tuple[int, ...], pack: Callable[[Array], Array]
+) -> Value:
+    """A parameter made from another one when the program is loaded."""
+    source = graph.params[value.node]
+
+    def load() -> Array:
+        return pack(read_array(source))
+
+    held = LazyArray(TensorType("float32", shape), load)
+    return graph.param(held, f"{value.node}.packed")
+
+
+def _pointwise(graph: Graph, node: Node, x: Value) -> Value | None:
+    """A 1x1 convolution that meets every pixel is a product of a matrix of pixels."""
+    window, w = window_of(graph, node), node.operands[1]
+    one_tap = {*window["kernel"], *window["strides"]} == {1}
+    if node.attrs["groups"] != 1 or not one_tap or any(window["pads_begin"] + window["pads_end"]):
+        return None
+    maps, channels = graph.type(w).static_shape[:2]
+    width = vector_width()
+    rows = graph.type(x).with_shape(graph.type(x).shape[:-1]).size
+    panel = panel_columns(rows, maps, width)
+    packed = packed_parameter(
+        graph,
+        w,
+        (-(-maps // panel), channels, panel),
+        lambda array: pack_columns(array.reshape(maps, channels).T, panel),
+    )
+    return graph.add(
+        packed_matmul, x, packed, columns=maps, width=width, name=node.name, origin=node.origin
+    )
+
+
+def _direct(graph: Graph, node: Node, x: Value, channels_first: bool) -> Value:
+    window, w = window_of(graph, node), node.operands[1]
+    weights = graph.type(w).static_shape
+    width = vector_width()
+    merged = _merged_groups(node.attrs["groups"], weights[0] // node.attrs["groups"], width)
+    groups = node.attrs["groups"] // merged
+    channels, maps = weights[1] * merged, weights[0] // groups
+    output = node.types[0].shape[2:]
+    geometry = Geometry(
+        channels, maps, groups,
+        (None,) * len(output),
+        tuple(extent if isinstance(extent, int) else None for extent in output),
+        window["kernel"], window["strides"], window["dilations"], window["pads_begin"],
+        channels_first, width,
+    )  # fmt: skip
+    shape = (groups * geometry.panels, geometry.taps, channels, geometry.columns)
+
+    def pack(array: Array) -> Array:
+        return pack_kernels(_block_diagonal(array, groups, merged), groups, geometry.columns)
+
+    return graph.add(
+        spatial_convolution,
+        x,
+        packed_parameter(graph, w, shape, pack),
+        maps=weights[0],
+        groups=groups,
+        **window,
+        channels_first=channels_first,
+        width=width,
+        name=node.name,
+        origin=node.origin,
+    )
+
+
+def _merged_groups(groups: int, maps: int, width: int) -> int:
+    """Groups that are computed as one, with zeros between them, to fill a vector."""
+    fitting = [count for count in range(1, groups + 1) if groups % count == 0]
+    return max([count for count in fitting if count * maps <= width], default=1)
+
+
+def _block_diagonal(weights: Array, groups: int, merged: int) -> Array:
+    """Weights [M, C, kernel...] of ``groups * merged`` groups as those of ``groups``."""
+    if merged == 1:
+        return weights
+    maps, channels = weights.shape[0] // (groups * merged), weights.shape[1]
+    result = np.zeros((weights.shape[0], channels * merged, *weights.shape[2:]), weights.dtype)
+    for row in range(weights.shape[0]):
+        place = row // maps % merged
+        result[row, place * channels : (place + 1) * channels] = weights[row]
+    return result
+
+
+def _with_bias(graph: Graph, node: Node, result: Value) -> Value:
+    """The bias as an addition, which fusion puts behind the kernel."""
+    if len(node.operands) < 3:
+        return result
+    bias = node.operands[2]
+    if graph.type(bias).size == 1:
+        bias = graph.add(reshape, bias, shape=())
+    return graph.add(add, result, bias, name=f"{node.name}.bias", origin=node.origin)
