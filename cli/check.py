@@ -58,12 +58,13 @@ def verb(model: str, target: str, json_file: str | None, quiet: bool, no_progres
 
 def missing_kernels(graph: Graph, target: str) -> list[str]:
     """What the target has no kernel for, one text a node; nothing is compiled."""
+    from ..compiler.options import CompileOptions
     from ..compiler.pass_ import run_passes
     from ..compiler.target import target_named
 
     prepared = graph.substitute({})
     prepared.prune()
-    run_passes(prepared, target_named(target).passes)
+    run_passes(prepared, target_named(target).passes(CompileOptions()))
     return _missing(prepared, target)
 
 

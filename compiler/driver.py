@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ..ir import Extent, Graph, ModelError, check
 from ..ir.dim import symbol_name
+from .options import CompileOptions
 from .pass_ import run_passes
 from .session import Session, check_extents
 from .target import Target, target_named
@@ -16,26 +17,28 @@ def compile_graph(
     target: str | Target = "cpu",
     shapes: Mapping[str, Sequence[int]] | None = None,
     threads: int | None = None,
+    *,
+    accuracy: str = "default",
+    vector_bits: int | None = None,
 ) -> Session:
     """Compile ``graph`` (which stays as it is) for a target.
 
     ``shapes`` fixes the shapes of inputs by name; other symbolic extents stay open, and one
-    compiled session serves all their values. ``threads`` bounds the threads of one run; by
-    default a run may use all processors that the process may use. Raises ModelError for a
-    graph that is not valid, UnsupportedError where the target lacks kernels.
+    compiled session serves all their values. ``threads``, ``accuracy`` and ``vector_bits`` are
+    those of CompileOptions. Raises ModelError for a graph that is not valid,
+    UnsupportedError where the target lacks kernels.
     """
-    if threads is not None and threads < 1:
-        raise ModelError(f"a run needs at least one thread, not {threads}")
+    options = CompileOptions(threads, accuracy, vector_bits)
     chosen = target_named(target) if isinstance(target, str) else target
     check(graph)
     prepared = graph.substitute(fixed_symbols(graph, shapes or {}))
     prepared.prune()
     check_extents(prepared, {})
     declared = [(value, prepared.type(value)) for value in prepared.inputs]
-    run_passes(prepared, chosen.passes)
+    run_passes(prepared, chosen.passes(options))
     if [(value, prepared.type(value)) for value in prepared.inputs] != declared:
         raise ModelError(f"the passes of target {chosen.name!r} changed the graph's inputs")
-    return Session(prepared, chosen.lower(prepared, threads), chosen.name)
+    return Session(prepared, chosen.lower(prepared, options), chosen.name)
 
 
 def fixed_symbols(graph: Graph, shapes: Mapping[str, Sequence[int]]) -> dict[str, Extent]:

@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 from typing import Protocol
 
 from ..ir import Array, Graph, ModelError
+from .options import CompileOptions
 from .pass_ import Pass
 
 # Built-in targets are found without reading package metadata, which takes milliseconds.
@@ -32,14 +33,13 @@ class Executable(Protocol):
 class Target:
     """One way to run graphs.
 
-    ``passes`` prepare a graph for it, in order; ``lower`` compiles the result, for a number
-    of threads where the target has any (None: its own choice). ``lower`` raises
-    UnsupportedError for nodes it has no kernel for.
+    ``passes`` prepare a graph for it, in order; ``lower`` compiles the result, and raises
+    UnsupportedError for nodes it has no kernel for. Both get the options of the compilation.
     """
 
     name: str
-    passes: tuple[Pass, ...]
-    lower: Callable[[Graph, int | None], Executable]
+    passes: Callable[[CompileOptions], Sequence[Pass]]
+    lower: Callable[[Graph, CompileOptions], Executable]
 
 
 def target_named(name: str) -> Target:

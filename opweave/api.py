@@ -72,6 +72,8 @@ def compile(
     shapes: Mapping[str, Sequence[int]] | None = None,
     input_types: Sequence[TensorType | Any] = (),
     threads: int | None = None,
+    accuracy: str = "default",
+    vector_bits: int | None = None,
 ) -> Session:
     """Compile a model for a target; the result is called with arrays.
 
@@ -80,13 +82,17 @@ def compile(
     stay symbolic are open, and the one compiled session serves all sizes. ``input_types``
     (types, or arrays to take them from) are the inputs of a network definition, by default
     those it was given with ``set_inputs``; for other models they fix symbolic shapes in
-    order. ``threads`` bounds the threads of one run.
+    order. ``threads`` bounds the threads of one run; ``accuracy`` "exact" leaves out algorithms
+    that round more than need be (Winograd convolution; "default" stays within 1e-4 of the
+    output's largest magnitude); ``vector_bits`` (128, 256, 512) leaves wider registers unused.
 
     Raises what :func:`load` raises, and UnsupportedError naming all nodes that the target
     has no kernel for.
     """
     graph = model_of(model, input_types).graph
-    return compile_graph(graph, target, shapes, threads)
+    return compile_graph(
+        graph, target, shapes, threads, accuracy=accuracy, vector_bits=vector_bits
+    )
 
 
 def export(

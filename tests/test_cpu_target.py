@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from opweave.compiler.options import CompileOptions
 from opweave.compiler.session import Session
 from opweave.ir import (
     Call,
@@ -348,7 +349,10 @@ def test_thread_counts_give_the_same_bits() -> None:
         value = graph.add(softmax, graph.add(swish, value))
     graph.output(value)
     data = random((500, 96))
-    results = [Session(graph, lower(graph, threads), "cpu")(data) for threads in (1, 2, 3, 8)]
+    results = [
+        Session(graph, lower(graph, CompileOptions(threads)), "cpu")(data)
+        for threads in (1, 2, 3, 8)
+    ]
     for result in results:
         np.testing.assert_array_equal(result, results[0])
 
@@ -359,7 +363,7 @@ def test_a_failing_item_on_several_threads_is_reported() -> None:
     graph.output(graph.add(checked, x, name="guard"))
     data = np.ones(100_000, np.float32)
     data[77_777] = -1
-    session = Session(graph, lower(graph, 4), "cpu")
+    session = Session(graph, lower(graph, CompileOptions(4)), "cpu")
     with pytest.raises(ModelError, match=r"guard.*status 77778"):
         session(data)
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from ...compiler.options import CompileOptions
 from ...ir import Graph
 from .executable import CpuExecutable, ProgramInfo
 from .machine_code import machine_code
+from .object_code import host_cpu
 from .pool import available_threads
 from .program import build_program
 
+_DEFAULT = CompileOptions()
 
-def lower(graph: Graph, threads: int | None = None) -> CpuExecutable:
-    """Compile ``graph`` to one native function for this machine's processor.
 
-    ``threads`` is how many threads a run may use, by default all that the process may.
-    """
+def lower(graph: Graph, options: CompileOptions = _DEFAULT) -> CpuExecutable:
+    """Compile ``graph`` to one native function for this machine's processor."""
     program = build_program(graph)
     info = ProgramInfo(
         inputs=tuple(graph.type(value) for value in graph.inputs),
@@ -24,4 +25,5 @@ def lower(graph: Graph, threads: int | None = None) -> CpuExecutable:
         arena=program.arena,
     )
     params = [held.array(value) for held, value in program.params]
-    return CpuExecutable(machine_code(program), info, params, threads or available_threads())
+    code = machine_code(program, host_cpu(options.vector_bits))
+    return CpuExecutable(code, info, params, options.threads or available_threads())

@@ -16,7 +16,6 @@ from .object_code import (
     CpuDescription,
     LoadedObject,
     emit_object,
-    host_cpu,
     link,
     load_object,
     optimise,
@@ -27,9 +26,9 @@ from .program import ENTRY, Program
 _OPTIMISATION = 3
 
 
-def machine_code(program: Program) -> LoadedObject:
-    """The loaded machine code of ``program`` for this processor."""
-    cpu, cache = host_cpu(), default_cache()
+def machine_code(program: Program, cpu: CpuDescription) -> LoadedObject:
+    """The loaded machine code of ``program`` for a processor that this one can stand for."""
+    cache = default_cache()
     text = str(program.module).replace("unknown-unknown-unknown", cpu.triple)
     key = key_of("object", *_environment(cpu), text)
     code = cache.get(key)
@@ -75,7 +74,7 @@ def _lowered(body: BodySignature, cpu: CpuDescription, cache: Cache) -> str:
 def _environment(cpu: CpuDescription) -> tuple[str, ...]:
     """Everything but the program that machine code depends on."""
     versions = [f"{name} {version(name)}" for name in ("numba", "llvmlite", "numpy")]
-    return (cpu.name, cpu.features, cpu.triple, *versions, _own_sources())
+    return (cpu.name, cpu.features, cpu.triple, str(cpu.vector_bits), *versions, _own_sources())
 
 
 def _own_sources() -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 import platform
 import sys
 import threading
@@ -18,6 +19,8 @@ import llvmlite.binding as llvm
 from llvmlite.binding.ffi import ObjectRef
 from llvmlite.binding.newpassmanagers import NewPassManager
 
+from ...compiler.options import VECTOR_BITS
+from ...ir import ModelError
 from . import elf
 
 # LLVM's global state is not thread-safe for what this module does with it.
@@ -29,21 +32,14 @@ class CpuDescription:
     """The processor that code is made for, in LLVM's terms.
 
     ``features`` is LLVM's list ("+avx2,-sse4a,..."), complete, so ``name`` only selects the
-    scheduling model. ``vector_bits`` is the width of the widest vector registers.
+    scheduling model. ``vector_bits`` is the width of the widest vector registers used.
     """
 
     name: str
     features: str
     triple: str
     data_layout: str
-
-    @property
-    def vector_bits(self) -> int:
-        """Bits of a vector register: 512 with AVX-512, 256 with AVX, else 128."""
-        enabled = set(self.features.split(","))
-        if "+avx512f" in enabled:
-            return 512
-        return 256 if "+avx" in enabled else 128
+    vector_bits: int
 
 
 class CodeError(Exception):
@@ -62,23 +58,39 @@ def _initialise() -> None:
             llvm.load_library_permanently(with_contents)
 
 
-@functools.cache
-def host_cpu() -> CpuDescription:
+def host_cpu(vector_bits: int | None = None) -> CpuDescription:
     """The processor this process runs on.
 
     Vector registers are used in full width: some processors have AVX-512 while LLVM prefers
-    256 bits for them, which halves the peak of dense arithmetic.
+    256 bits for them, which halves the peak of dense arithmetic. ``vector_bits``, or else the
+    environment's OPWEAVE_VECTOR_WIDTH, both in bits, leaves wider registers unused. Raises
+    ModelError for a width that is not 128, 256 or 512.
     """
+    given = os.environ.get("OPWEAVE_VECTOR_WIDTH")
+    if vector_bits is None and given:
+        vector_bits = int(given) if given.isdigit() else 0
+        if vector_bits not in VECTOR_BITS:
+            raise ModelError(f"OPWEAVE_VECTOR_WIDTH is 128, 256 or 512 bits, not {given!r}")
+    return _host_cpu(vector_bits or max(VECTOR_BITS))
+
+
+@functools.cache
+def _host_cpu(most_bits: int) -> CpuDescription:
     with _lock:
         _initialise()
         features = llvm.get_host_cpu_features()
         if features.get("avx512f"):
             features["prefer-256-bit"] = False
+        # The instructions for 128 bits stay those of AVX and FMA, where there are any.
+        for feature in [name for name in features if name.startswith(("avx512", "avx10"))]:
+            features[feature] = features[feature] and most_bits >= 512
         flat = features.flatten()
         name = llvm.get_host_cpu_name()
         triple = llvm.get_process_triple()
         machine = _create_machine(name, flat, triple, 2)
-        return CpuDescription(name, flat, triple, str(machine.target_data))
+        layout = str(machine.target_data)
+        widest = 512 if features.get("avx512f") else 256 if features.get("avx") else 128
+        return CpuDescription(name, flat, triple, layout, min(widest, most_bits))
 
 
 def _create_machine(name: str, features: str, triple: str, level: int) -> llvm.TargetMachine:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from ...compiler.options import CompileOptions
+from ...compiler.pass_ import Pass
 from ...compiler.passes import CANONICALISE, CLEAN_UP, FUSE, LEGALISE_HALF
 from ...compiler.target import Target
 from .build import lower
-from .dense.select import SELECT_DENSE
-from .layout.channels_last import STORE_CHANNELS_LAST
+from .choices import Choices
+from .dense.select import select_dense_pass
+from .layout.channels_last import channels_last_pass
 
-TARGET = Target(
-    "cpu",
-    (*CANONICALISE, LEGALISE_HALF, STORE_CHANNELS_LAST, CLEAN_UP, SELECT_DENSE, FUSE),
-    lower,
-)
+
+def _passes(options: CompileOptions) -> tuple[Pass, ...]:
+    choices = Choices.of(options)
+    return (
+        *CANONICALISE,
+        LEGALISE_HALF,
+        channels_last_pass(choices),
+        CLEAN_UP,
+        select_dense_pass(choices),
+        FUSE,
+    )
+
+
+TARGET = Target("cpu", _passes, lower)

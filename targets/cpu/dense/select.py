@@ -9,32 +9,29 @@ from ....ir import Array, Graph, LazyArray, Node, TensorType, Value
 from ....ir.dim import product
 from ....ir.graph import read_array
 from ....ops.matmul import matmul
-from ..object_code import host_cpu
+from ..choices import Choices
 from .matmul import pack_columns, packed_matmul, panel_columns
 
 
-def vector_width() -> int:
-    """float32 lanes of this processor's vectors."""
-    return host_cpu().vector_bits // 32
+def select_dense_pass(choices: Choices) -> Pass:
+    """The pass for these choices."""
+    return Pass("select_dense", lambda graph: select_dense(graph, choices))
 
 
-def select_dense(graph: Graph) -> int:
+def select_dense(graph: Graph, choices: Choices) -> int:
     """Replace products with constant float32 weights by packed ones."""
     changes = 0
     for name in [node.name for node in graph.operators()]:
         node = graph.node(name)  # as it is now: replacing others has changed its operands
         replacement = None
         if node.op is matmul:
-            replacement = _packed_matmul(graph, node)
+            replacement = _packed_matmul(graph, node, choices.width)
         if replacement is not None:
             graph.replace(node.outputs[0], replacement)
             changes += 1
     if changes:
         graph.prune()
     return changes
-
-
-SELECT_DENSE = Pass("select_dense", select_dense)
 
 
 def _packed(
@@ -51,7 +48,7 @@ def _packed(
     return graph.param(held, f"{value.node}.packed")
 
 
-def _packed_matmul(graph: Graph, node: Node) -> Value | None:
+def _packed_matmul(graph: Graph, node: Node, width: int) -> Value | None:
     x, w = node.operands
     types = graph.type(x), graph.type(w)
     if not graph.is_param(w) or types[1].rank != 2 or types[0].dtype != "float32":
@@ -63,7 +60,6 @@ def _packed_matmul(graph: Graph, node: Node) -> Value | None:
     # A symbolic extent that is only assumed to be the matrix's stays with the plain kernel.
     if 0 in (inner, columns) or types[0].shape[-1] != inner:
         return None
-    width = vector_width()
     panel = panel_columns(product(types[0].shape[:-1]), columns, width)
     shape = (-(-columns // panel), inner, panel)
     packed = _packed(

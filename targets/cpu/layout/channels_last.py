@@ -11,16 +11,22 @@ from ....ir import Array, Extent, Graph, LazyArray, Node, TensorType, Value
 from ....ir.graph import read_array
 from ....ops.movement import transpose
 from ....ops.reshape import reshape
+from ..choices import Choices
 from .cut import Side, nodes_channels_last
 from .rules import Rewriter, rule_of, stance_of
 
 
-def store_channels_last(graph: Graph) -> int:
+def channels_last_pass(choices: Choices) -> Pass:
+    """The pass for these choices."""
+    return Pass("channels_last", lambda graph: store_channels_last(graph, choices))
+
+
+def store_channels_last(graph: Graph, choices: Choices) -> int:
     """Rewrite the nodes that the cut puts channels last; returns how many they are."""
     last = nodes_channels_last(graph, lambda node: stance_of(graph, node))
     if not last:
         return 0
-    rewriting = ChannelsLast(graph, last)
+    rewriting = ChannelsLast(graph, last, choices)
     for name in [node.name for node in graph.operators()]:
         if name in last:
             rewriting.rewrite(graph.node(name))
@@ -28,14 +34,11 @@ def store_channels_last(graph: Graph) -> int:
     return len(last)
 
 
-STORE_CHANNELS_LAST = Pass("store_channels_last", store_channels_last)
-
-
 class ChannelsLast(Rewriter):
     """The channels-last forms of values, made once each."""
 
-    def __init__(self, graph: Graph, last: set[str]) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, last: set[str], choices: Choices) -> None:
+        self.graph, self.choices = graph, choices
         self.names = last
         self.moved: dict[Value, Value] = {}
 

@@ -25,6 +25,7 @@ from ....ops.reduce import (
 from ....ops.reshape import reshape
 from ....ops.resize import resize
 from ....ops.softmax import log_softmax, softmax
+from ..choices import Choices
 from ..spatial.select import convolve, is_convolvable, reads_channels_first
 from .cut import Side, Stance
 
@@ -36,6 +37,7 @@ class Rewriter(Protocol):
     """What rules may ask of the pass that runs them."""
 
     graph: Graph
+    choices: Choices
 
     def is_last(self, value: Value) -> bool:
         """True if the channels-last form of ``value`` is there already."""
@@ -208,7 +210,8 @@ def _convolution_stance(graph: Graph, node: Node) -> Stance:
 def _convolution(rewriter: Rewriter, node: Node) -> Value:
     x = node.operands[0]
     first = reads_channels_first(rewriter.graph, node) and not rewriter.is_last(x)
-    return convolve(rewriter.graph, node, x if first else rewriter.last(x), first)
+    source = x if first else rewriter.last(x)
+    return convolve(rewriter.graph, node, source, first, rewriter.choices)
 
 
 _REDUCTIONS: tuple[Op, ...] = (

@@ -10,8 +10,8 @@ from ....ir import Array, Graph, LazyArray, Node, TensorType, Value
 from ....ir.graph import read_array
 from ....ops.elementwise_arithmetic import add
 from ....ops.reshape import reshape
+from ..choices import Choices
 from ..dense.matmul import pack_columns, packed_matmul, panel_columns
-from ..dense.select import vector_width
 from .convolution import spatial_convolution
 from .geometry import Geometry, pack_kernels
 
@@ -39,11 +39,11 @@ def reads_channels_first(graph: Graph, node: Node) -> bool:
     return known and type_.shape[1] <= _MOST_FIRST_CHANNELS  # type: ignore[operator]
 
 
-def convolve(graph: Graph, node: Node, x: Value, channels_first: bool) -> Value:
+def convolve(graph: Graph, node: Node, x: Value, channels_first: bool, choices: Choices) -> Value:
     """The convolution of ``x``, whose channels are last unless said otherwise, bias included."""
-    result = _pointwise(graph, node, x) if not channels_first else None
+    result = _pointwise(graph, node, x, choices.width) if not channels_first else None
     if result is None:
-        result = _direct(graph, node, x, channels_first)
+        result = _direct(graph, node, x, channels_first, choices.width)
     return _with_bias(graph, node, result)
 
 
@@ -73,14 +73,13 @@ def packed_parameter(
     return graph.param(held, f"{value.node}.packed")
 
 
-def _pointwise(graph: Graph, node: Node, x: Value) -> Value | None:
+def _pointwise(graph: Graph, node: Node, x: Value, width: int) -> Value | None:
     """A 1x1 convolution that meets every pixel is a product of a matrix of pixels."""
     window, w = window_of(graph, node), node.operands[1]
     one_tap = {*window["kernel"], *window["strides"]} == {1}
     if node.attrs["groups"] != 1 or not one_tap or any(window["pads_begin"] + window["pads_end"]):
         return None
     maps, channels = graph.type(w).static_shape[:2]
-    width = vector_width()
     rows = graph.type(x).with_shape(graph.type(x).shape[:-1]).size
     panel = panel_columns(rows, maps, width)
     packed = packed_parameter(
@@ -94,10 +93,9 @@ def _pointwise(graph: Graph, node: Node, x: Value) -> Value | None:
     )
 
 
-def _direct(graph: Graph, node: Node, x: Value, channels_first: bool) -> Value:
+def _direct(graph: Graph, node: Node, x: Value, channels_first: bool, width: int) -> Value:
     window, w = window_of(graph, node), node.operands[1]
     weights = graph.type(w).static_shape
-    width = vector_width()
     merged = _merged_groups(node.attrs["groups"], weights[0] // node.attrs["groups"], width)
     groups = node.attrs["groups"] // merged
     channels, maps = weights[1] * merged, weights[0] // groups
