@@ -28,7 +28,8 @@ from .geometry import Geometry
 from .loops import Values, for_each, repeat
 
 POINTER = ir.PointerType()
-_UNROLL = 4
+# Multiply-adds of one round of a loop; more make more code and are no faster.
+_ROUND = 16
 _SMIN, _SMAX = "llvm.smin.i64", "llvm.smax.i64"
 
 
@@ -326,7 +327,9 @@ class _TileEmitter:
         b_step = geometry.columns
         # Steps of one round must not meet the same elements for neighbouring pixels: LLVM would
         # then keep them in registers and broadcast from there, through the shuffle unit.
-        unroll = _UNROLL if a_step > 1 else max(1, min(_UNROLL, geometry.pixel_step))
+        unroll = -(-_ROUND // (len(pixels) * vectors))
+        if a_step == 1:
+            unroll = max(1, min(unroll, geometry.pixel_step))
         places = [pixel * vectors + j for pixel in pixels for j in range(vectors)]
 
         def steps(at_a: ir.Value, at_b: ir.Value, values: Values, count: int) -> Values:
