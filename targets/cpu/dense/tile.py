@@ -264,7 +264,8 @@ def store_tile(
                 masked_store(builder, acc[i][j], place, lanes)
 
 
-def _mask(width: int, lanes: int) -> ir.Constant:
+def lanes_mask(width: int, lanes: int) -> ir.Constant:
+    """The constant mask of the first ``lanes`` of ``width`` lanes."""
     bit = ir.IntType(1)
     return ir.Constant(
         ir.VectorType(bit, width), [ir.Constant(bit, k < lanes) for k in range(width)]
@@ -293,7 +294,7 @@ def masked_store(builder: ir.IRBuilder, value: ir.Value, place: ir.Value, lanes:
     function = _masked_store_function(
         builder.module, value.type, ir.VectorType(ir.IntType(1), width)
     )
-    builder.call(function, [value, place, ir.Constant(I32, 4), _mask(width, lanes)])
+    builder.call(function, [value, place, ir.Constant(I32, 4), lanes_mask(width, lanes)])
 
 
 def counted_loop(

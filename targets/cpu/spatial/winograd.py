@@ -1,0 +1,92 @@
+"""3x3 convolutions of stride 1 by Winograd's minimal filtering, channels last.
+
+A tile of ``m`` x ``m`` outputs takes ``(m + 2)**2`` multiplications a channel and map instead
+of ``9 * m**2``. The inputs of tiles are transformed, multiplied point by point with transformed
+kernels (matrix products of tiles times maps, summed over channels), and transformed back.
+See :mod:`.winograd_transforms` for the arithmetic, :mod:`.winograd_plan` for the schedules.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ....ir import Array, Call, Cost, ModelError, Operand, TensorType, workspace
+from ....ops.convolution import convolution
+from ....ops.define import operator
+from ..emitted import EmittedBody
+from .winograd_plan import plan_for
+from .winograd_transforms import TILES, unpack_kernels
+from .winograd_writer import WinogradWriter
+
+Pads = tuple[int, int, int, int]
+
+
+@operator(name="cpu_spatial_winograd", traits=("dot",))
+def spatial_winograd(
+    x: Array, kernels: Array, *, maps: int, pads: Pads, tile: int, width: int
+) -> Array:
+    """3x3 ``convolution`` of ``x`` [N, H, W, C], stride 1, to [N, H', W', maps].
+
+    The kernels are packed by :func:`~.winograd_transforms.pack_kernels`. ``pads`` are those
+    above, left, below and right; ``tile`` is the number of outputs of a tile along an axis.
+    """
+    weights = unpack_kernels(kernels, maps, tile)
+    result = convolution.reference(
+        np.moveaxis(x.astype(np.float64), -1, 1), weights, pads_begin=pads[:2], pads_end=pads[2:]
+    )
+    return np.ascontiguousarray(np.moveaxis(result, 1, -1).astype(x.dtype))
+
+
+@spatial_winograd.infer
+def _(
+    x: TensorType, kernels: TensorType, *, maps: int, pads: Pads, tile: int, width: int
+) -> TensorType:
+    if x.rank != 4 or kernels.rank != 4 or tile not in TILES:
+        raise ModelError(f"winograd of {x} and {kernels} with tiles of {tile}")
+    panels, points, channels, columns = kernels.static_shape
+    if x.shape[3] != channels or points != (tile + 2) ** 2 or columns % width:
+        raise ModelError(f"winograd of {x} and {kernels} with tiles of {tile}")
+    if panels != -(-maps // columns):
+        raise ModelError(f"winograd: {kernels} for {maps} maps")
+    rows, columns_ = x.shape[1] + pads[0] + pads[2] - 2, x.shape[2] + pads[1] + pads[3] - 2
+    return x.with_shape((x.shape[0], rows, columns_, maps))
+
+
+@spatial_winograd.cost
+def _(x: TensorType, kernels: TensorType, **attributes: Any) -> Cost:
+    out = spatial_winograd.infer_types([x, kernels], attributes)[0]
+    return Cost(2 * 9 * out.size * x.shape[3], x.nbytes + kernels.nbytes + out.nbytes)
+
+
+@spatial_winograd.kernel
+def _(
+    x: Operand,
+    kernels: Operand,
+    out: Operand,
+    *,
+    maps: int,
+    pads: Pads,
+    tile: int,
+    width: int,
+) -> list[Call]:
+    rows, columns, channels = (int(extent) for extent in x.shape[1:])  # type: ignore[arg-type]
+    output = (int(out.shape[1]), int(out.shape[2]))  # type: ignore[arg-type]
+    panel = kernels.type.static_shape[3]
+    plan = plan_for(channels, maps, (rows, columns), output, pads[:2], tile, width, panel)
+    writer, images = WinogradWriter(plan), x.shape[0]
+    if not plan.by_points:
+        body = EmittedBody("winograd", (plan,), 3, maps, writer.write_blocks)
+        return [Call(body, (x.whole(), kernels.flat(), out.flat()), items=images * plan.blocks)]
+    transformed = workspace("inputs", x.dtype, (images, plan.input_size))
+    products = workspace("products", x.dtype, (images, plan.product_size))
+    write = EmittedBody("winograd_inputs", (plan,), 2, maps, writer.write_inputs)
+    multiply = EmittedBody("winograd_products", (plan,), 3, maps, writer.write_products)
+    read = EmittedBody("winograd_outputs", (plan,), 2, maps, writer.write_outputs)
+    lines = images * plan.tiles[0]
+    return [
+        Call(write, (x.whole(), transformed), items=lines),
+        Call(multiply, (transformed, kernels.flat(), products), items=plan.points * plan.groups),
+        Call(read, (products, out.flat()), items=lines),
+    ]
