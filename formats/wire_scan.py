@@ -41,7 +41,7 @@ def _check_text(data: bytes | memoryview, is_name: bool, position: int, limits: 
         raise FormatError(f"a text at byte {position} of the file is not UTF-8") from None
 
 
-def _varint(data: bytes | memoryview, position: int, end: int) -> tuple[int, int]:
+def read_varint(data: bytes | memoryview, position: int, end: int) -> tuple[int, int]:
     result = shift = 0
     while position < end:
         byte = data[position]
@@ -69,7 +69,7 @@ def scan(data: bytes | memoryview, descriptor: Any, limits: Limits) -> None:
             if tag < 0x80:
                 position += 1
             else:
-                tag, position = _varint(data, position, end)
+                tag, position = read_varint(data, position, end)
             elements += 1
             if elements > maximum_elements:
                 raise LimitError(f"the file has more than {maximum_elements} fields; raise limits")
@@ -80,13 +80,13 @@ def scan(data: bytes | memoryview, descriptor: Any, limits: Limits) -> None:
                 if position < end and data[position] < 0x80:
                     position += 1
                 else:
-                    _, position = _varint(data, position, end)
+                    _, position = read_varint(data, position, end)
             elif kind == _BYTES:
                 length = data[position] if position < end else 0x80
                 if length < 0x80:
                     position += 1
                 else:
-                    length, position = _varint(data, position, end)
+                    length, position = read_varint(data, position, end)
                 stop = position + length
                 if stop > end:
                     raise FormatError(

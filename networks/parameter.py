@@ -31,6 +31,8 @@ class Parameter(Expression):
         self.own_name = name
         self.requires_grad = requires_grad
         self.name = name
+        # What checkpoints call the element type where NumPy has no name of its own for it.
+        self.stored_type = ""
 
     def __repr__(self) -> str:
         return f"Parameter({self.name or 'unnamed'}: {self._type})"

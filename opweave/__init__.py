@@ -30,6 +30,11 @@ if TYPE_CHECKING:
         Value,
         symbol,
     )
+    from opweave.networks.checkpoint import (
+        load_checkpoint,
+        load_param_into_net,
+        save_checkpoint,
+    )
     from opweave.ops.define import elementwise, operator
 
 __all__ = [
@@ -55,8 +60,11 @@ __all__ = [
     "elementwise",
     "export",
     "load",
+    "load_checkpoint",
+    "load_param_into_net",
     "operator",
     "register_operator",
+    "save_checkpoint",
     "symbol",
 ]
 
@@ -85,8 +93,11 @@ _PUBLIC = {
     "elementwise": "opweave.ops.define:elementwise",
     "export": "opweave.api:export",
     "load": "opweave.api:load",
+    "load_checkpoint": "opweave.networks.checkpoint:load_checkpoint",
+    "load_param_into_net": "opweave.networks.checkpoint:load_param_into_net",
     "operator": "opweave.ops.define:operator",
     "register_operator": "opweave.formats.onnx.registry:register_operator",
+    "save_checkpoint": "opweave.networks.checkpoint:save_checkpoint",
     "symbol": "opweave.ir:symbol",
 }
 
