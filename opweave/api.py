@@ -90,9 +90,7 @@ def compile(
     has no kernel for.
     """
     graph = model_of(model, input_types).graph
-    return compile_graph(
-        graph, target, shapes, threads, accuracy=accuracy, vector_bits=vector_bits
-    )
+    return compile_graph(graph, target, shapes, threads, accuracy=accuracy, vector_bits=vector_bits)
 
 
 def export(
