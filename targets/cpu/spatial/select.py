@@ -14,6 +14,8 @@ from ..choices import Choices
 from ..dense.matmul import pack_columns, packed_matmul, panel_columns
 from .convolution import spatial_convolution
 from .geometry import Geometry, pack_kernels
+from .winograd import spatial_winograd
+from .winograd_transforms import pack_kernels as winograd_kernels
 
 # With so few channels the first layer reads a channels-first image as well as another.
 _MOST_FIRST_CHANNELS = 8
@@ -42,6 +44,8 @@ def reads_channels_first(graph: Graph, node: Node) -> bool:
 def convolve(graph: Graph, node: Node, x: Value, channels_first: bool, choices: Choices) -> Value:
     """The convolution of ``x``, whose channels are last unless said otherwise, bias included."""
     result = _pointwise(graph, node, x, choices.width) if not channels_first else None
+    if result is None and not channels_first and not choices.exact:
+        result = _winograd(graph, node, x, choices.width)
     if result is None:
         result = _direct(graph, node, x, channels_first, choices.width)
     return _with_bias(graph, node, result)
@@ -120,6 +124,44 @@ def _direct(graph: Graph, node: Node, x: Value, channels_first: bool, width: int
         groups=groups,
         **window,
         channels_first=channels_first,
+        width=width,
+        name=node.name,
+        origin=node.origin,
+    )
+
+
+# Fewer channels or maps leave vectors idle and transforms dear.
+_LEAST_WINOGRAD = 16
+# On smaller maps the direct sum skips as much, and reads a quarter of the weights.
+_LEAST_OUTPUT = 10
+
+
+def _winograd(graph: Graph, node: Node, x: Value, width: int) -> Value | None:
+    """Winograd's filtering where it takes less time than the direct sum."""
+    window, w = window_of(graph, node), node.operands[1]
+    maps, channels = graph.type(w).static_shape[:2]
+    output = node.types[0].shape[2:]
+    plain = {*window["strides"], *window["dilations"]} == {1} and node.attrs["groups"] == 1
+    if window["kernel"] != (3, 3) or not plain or min(maps, channels) < _LEAST_WINOGRAD:
+        return None
+    if not all(isinstance(extent, int) for extent in (*output, *graph.type(x).shape[1:3])):
+        return None
+    if min(int(extent) for extent in output) < _LEAST_OUTPUT:  # type: ignore[arg-type]
+        return None
+    tile = 4
+    vectors = min(2, -(-maps // width))
+    columns = vectors * width
+    shape = (-(-maps // columns), (tile + 2) ** 2, channels, columns)
+    kernels = packed_parameter(
+        graph, w, shape, lambda array: winograd_kernels(array, tile, columns)
+    )
+    return graph.add(
+        spatial_winograd,
+        x,
+        kernels,
+        maps=maps,
+        pads=(*window["pads_begin"], *window["pads_end"]),
+        tile=tile,
         width=width,
         name=node.name,
         origin=node.origin,
