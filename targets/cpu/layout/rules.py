@@ -26,6 +26,7 @@ from ....ops.reshape import reshape
 from ....ops.resize import resize
 from ....ops.softmax import log_softmax, softmax
 from ..choices import Choices
+from ..spatial.pool import CHANNELS_LAST
 from ..spatial.select import convolve, is_convolvable, reads_channels_first
 from .cut import Side, Stance
 
@@ -127,6 +128,12 @@ def _all_axes(*keys: str) -> Callable[[Rewriter, Node], Value]:
         return _same(rewriter, node, [rewriter.last(first), *others], **attrs)
 
     return rewrite
+
+
+def _pool(rewriter: Rewriter, node: Node) -> Value:
+    op = CHANNELS_LAST[node.op]
+    inputs = [rewriter.last(node.operands[0])]
+    return rewriter.graph.add_node(op, inputs, node.attrs, node.name, node.origin).outputs[0]
 
 
 def _resize_stance(graph: Graph, node: Node) -> Stance:
@@ -234,6 +241,7 @@ RULES: dict[Op, Rule] = {
     log_softmax: Rule(_image_stance, _one_axis),
     slice_: Rule(_image_stance, _all_axes("starts", "sizes", "steps")),
     pad: Rule(_image_stance, _all_axes("before", "after")),
+    **{op: Rule(_image_stance, _pool) for op in CHANNELS_LAST},
     resize: Rule(_resize_stance, _resize),
     reshape: Rule(_reshape_stance, _reshape),
     transpose: Rule(_transpose_stance, _transpose),
