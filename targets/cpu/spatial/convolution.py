@@ -141,7 +141,7 @@ def _(
     body = EmittedBody("spatial_convolution", (geometry,), 3, maps, writer.write)
     lines = product((out.shape[0], *output[:-1]))
     operands = (source, packed.flat(), out.whole())
-    return [*calls, Call(body, operands, items=lines * writer.item_groups)]
+    return [*calls, Call(body, operands, items=lines * writer.parts)]
 
 
 def _known(extent: Extent) -> int | None:
