@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ....ir import Array, Call, Cost, Extent, ModelError, Operand, TensorType, workspace
+from ....ir import Array, Call, Cost, Extent, ModelError, Operand, TensorType, View, workspace
 from ....ir.dim import product
 from ....ops.convolution import convolution
 from ....ops.define import operator
@@ -103,45 +104,69 @@ def _(
     channels_first: bool,
     width: int,
 ) -> list[Call]:
-    sizes = list(spatial_sizes(x.type, channels_first))
-    output = out.shape[1:-1]
-    pads = list(pads_begin)
-    source, calls = x.whole(), []
-    known = isinstance(sizes[-1], int) and isinstance(output[-1], int)
-    if not known and (pads_begin[-1] or pads_end[-1]):
-        # Tiles of an open line cannot know which pixels lie at its ends.
-        sizes[-1] = sizes[-1] + pads_begin[-1] + pads_end[-1]
-        lines = product((x.shape[0], *sizes[:-1]))
-        source = workspace("padded", x.dtype, (x.shape[0], *sizes, x.shape[-1]))
-        flat = workspace("padded", x.dtype, (lines, sizes[-1], x.shape[-1]))
-        calls.append(
-            Call(
-                _pad_line,
-                (x.view(lines, x.shape[-2], x.shape[-1]), flat),
-                items=lines,
-                scalars=(pads_begin[-1],),
-            )
-        )
-        pads[-1] = 0
+    known = known_source(x, out, pads_begin, pads_end, channels_first)
     channels = int(packed.type.static_shape[2])
     geometry = Geometry(
         channels,
         maps // groups,
         groups,
-        (*map(_known, sizes[:-1]), _known(sizes[-1]) if known else None),
-        (*map(_known, output[:-1]), _known(output[-1]) if known else None),
+        known.sizes,
+        known.output,
         kernel,
         strides,
         dilations,
-        tuple(pads),
+        known.pads,
         channels_first,
         width,
     )
     writer = DirectWriter(geometry)
     body = EmittedBody("spatial_convolution", (geometry,), 3, maps, writer.write)
-    lines = product((out.shape[0], *output[:-1]))
-    operands = (source, packed.flat(), out.whole())
-    return [*calls, Call(body, operands, items=lines * writer.parts)]
+    lines = product(out.shape[:-2])
+    operands = (known.source, packed.flat(), out.whole())
+    return [*known.calls, Call(body, operands, items=lines * writer.parts)]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSource:
+    """What a kernel reads: the input or a padded copy of it; sizes that are open are None."""
+
+    source: View
+    sizes: tuple[int | None, ...]
+    output: tuple[int | None, ...]
+    pads: tuple[int, ...]
+    calls: tuple[Call, ...]
+
+
+def known_source(
+    x: Operand,
+    out: Operand,
+    pads_begin: tuple[int, ...],
+    pads_end: tuple[int, ...],
+    channels_first: bool = False,
+) -> KnownSource:
+    """The source of a convolution; lines of open length get their padding in a copy.
+
+    Tiles of such a line cannot know which pixels lie at its ends.
+    """
+    sizes, output = list(spatial_sizes(x.type, channels_first)), out.shape[1:-1]
+    pads, source = list(pads_begin), x.whole()
+    calls: tuple[Call, ...] = ()
+    is_known = isinstance(sizes[-1], int) and isinstance(output[-1], int)
+    if not is_known and (pads_begin[-1] or pads_end[-1]):
+        sizes[-1] = sizes[-1] + pads_begin[-1] + pads_end[-1]
+        lines = product((x.shape[0], *sizes[:-1]))
+        source = workspace("padded", x.dtype, (x.shape[0], *sizes, x.shape[-1]))
+        flat = workspace("padded", x.dtype, (lines, sizes[-1], x.shape[-1]))
+        operands = (x.view(lines, x.shape[-2], x.shape[-1]), flat)
+        calls = (Call(_pad_line, operands, items=lines, scalars=(pads_begin[-1],)),)
+        pads[-1] = 0
+    return KnownSource(
+        source,
+        (*map(_known, sizes[:-1]), _known(sizes[-1]) if is_known else None),
+        (*map(_known, output[:-1]), _known(output[-1]) if is_known else None),
+        tuple(pads),
+        calls,
+    )
 
 
 def _known(extent: Extent) -> int | None:

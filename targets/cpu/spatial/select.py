@@ -13,6 +13,7 @@ from ....ops.reshape import reshape
 from ..choices import Choices
 from ..dense.matmul import pack_columns, packed_matmul, panel_columns
 from .convolution import spatial_convolution
+from .depthwise import pack_channels, spatial_depthwise
 from .geometry import Geometry, pack_kernels
 from .winograd import spatial_winograd
 from .winograd_transforms import pack_kernels as winograd_kernels
@@ -43,7 +44,9 @@ def reads_channels_first(graph: Graph, node: Node) -> bool:
 
 def convolve(graph: Graph, node: Node, x: Value, channels_first: bool, choices: Choices) -> Value:
     """The convolution of ``x``, whose channels are last unless said otherwise, bias included."""
-    result = _pointwise(graph, node, x, choices.width) if not channels_first else None
+    result = None if channels_first else _depthwise(graph, node, x, choices.width)
+    if result is None and not channels_first:
+        result = _pointwise(graph, node, x, choices.width)
     if result is None and not channels_first and not choices.exact:
         result = _winograd(graph, node, x, choices.width)
     if result is None:
@@ -94,6 +97,24 @@ def _pointwise(graph: Graph, node: Node, x: Value, width: int) -> Value | None:
     )
     return graph.add(
         packed_matmul, x, packed, columns=maps, width=width, name=node.name, origin=node.origin
+    )
+
+
+def _depthwise(graph: Graph, node: Node, x: Value, width: int) -> Value | None:
+    w = node.operands[1]
+    maps, channels = graph.type(w).static_shape[:2]
+    if channels != 1 or node.attrs["groups"] != maps:
+        return None
+    window = window_of(graph, node)
+    shape = (int(np.prod(window["kernel"])), maps)
+    return graph.add(
+        spatial_depthwise,
+        x,
+        packed_parameter(graph, w, shape, pack_channels),
+        **window,
+        width=width,
+        name=node.name,
+        origin=node.origin,
     )
 
 
