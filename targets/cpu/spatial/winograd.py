@@ -16,9 +16,10 @@ from ....ir import Array, Call, Cost, ModelError, Operand, TensorType, workspace
 from ....ops.convolution import convolution
 from ....ops.define import operator
 from ..emitted import EmittedBody
+from .winograd_blocks import BlockWriter
 from .winograd_plan import plan_for
+from .winograd_points import PointWriter
 from .winograd_transforms import TILES, unpack_kernels
-from .winograd_writer import WinogradWriter
 
 Pads = tuple[int, int, int, int]
 
@@ -45,7 +46,7 @@ def _(
 ) -> TensorType:
     if x.rank != 4 or kernels.rank != 4 or tile not in TILES:
         raise ModelError(f"winograd of {x} and {kernels} with tiles of {tile}")
-    panels, points, channels, columns = kernels.static_shape
+    points, panels, channels, columns = kernels.static_shape
     if x.shape[3] != channels or points != (tile + 2) ** 2 or columns % width:
         raise ModelError(f"winograd of {x} and {kernels} with tiles of {tile}")
     if panels != -(-maps // columns):
@@ -75,10 +76,11 @@ def _(
     output = (int(out.shape[1]), int(out.shape[2]))  # type: ignore[arg-type]
     panel = kernels.type.static_shape[3]
     plan = plan_for(channels, maps, (rows, columns), output, pads[:2], tile, width, panel)
-    writer, images = WinogradWriter(plan), x.shape[0]
+    images = x.shape[0]
     if not plan.by_points:
-        body = EmittedBody("winograd", (plan,), 3, maps, writer.write_blocks)
+        body = EmittedBody("winograd", (plan,), 3, maps, BlockWriter(plan).write)
         return [Call(body, (x.whole(), kernels.flat(), out.flat()), items=images * plan.blocks)]
+    writer = PointWriter(plan)
     transformed = workspace("inputs", x.dtype, (images, plan.input_size))
     products = workspace("products", x.dtype, (images, plan.product_size))
     write = EmittedBody("winograd_inputs", (plan,), 2, maps, writer.write_inputs)

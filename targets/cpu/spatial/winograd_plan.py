@@ -56,6 +56,8 @@ class Plan:
     group: int
     block: tuple[int, int]
     by_points: bool
+    fetches_kernels: bool  # fetch the next panel of kernels while multiplying with one
+    fetches_images: bool  # fetch the source of the next block, and the output, while multiplying
 
     @functools.cached_property
     def filtering(self) -> Filtering:
@@ -88,7 +90,7 @@ class Plan:
         return -(-self.panels // self.group)
 
     @property
-    def point_size(self) -> int:
+    def panel_size(self) -> int:
         """Floats of one panel of one point."""
         return self.channels * self.columns
 
@@ -190,5 +192,5 @@ def plan_for(
     most = largest_rows(width, vectors)
     return Plan(
         channels, maps, source, output, pads, tile, width, vectors, most, 2,
-        (max(1, min(tiles[0], most // tiles[1])), min(most, tiles[1])), False,
+        (max(1, min(tiles[0], most // tiles[1])), min(most, tiles[1])), False, False, False,
     )  # fmt: skip

@@ -104,7 +104,7 @@ def _even_polynomial(roots: Sequence[float]) -> list[float]:
 
 
 def pack_kernels(weights: Array, tile: int, columns: int) -> Array:
-    """``weights`` [maps, C, 3, 3] as [panels, points, C, columns], transformed in float64.
+    """``weights`` [maps, C, 3, 3] as [points, panels, C, columns], transformed in float64.
 
     The last panel is filled up with zeros.
     """
@@ -112,11 +112,11 @@ def pack_kernels(weights: Array, tile: int, columns: int) -> Array:
     matrix = Filtering(tile).kernel_matrix
     both = np.kron(matrix, matrix).T
     panels = -(-maps // columns)
-    packed = np.zeros((panels, both.shape[1], channels, columns), np.float32)
+    packed = np.zeros((both.shape[1], panels, channels, columns), np.float32)
     for panel in range(panels):  # one by one: all of them in float64 would take much memory
         some = weights[panel * columns : (panel + 1) * columns].reshape(-1, channels, 9)
         transformed = some.astype(np.float64) @ both
-        packed[panel, :, :, : len(some)] = transformed.transpose(2, 1, 0)
+        packed[:, panel, :, : len(some)] = transformed.transpose(2, 1, 0)
     return packed
 
 
@@ -124,8 +124,8 @@ def unpack_kernels(packed: Array, maps: int, tile: int) -> Array:
     """The weights [maps, C, 3, 3] that :func:`pack_kernels` packed, up to rounding; float64."""
     matrix = Filtering(tile).kernel_matrix
     inverse = np.linalg.pinv(np.kron(matrix, matrix))
-    panels, points, channels, columns = packed.shape
-    flat = packed.transpose(0, 3, 2, 1).reshape(panels * columns, channels, points)[:maps]
+    points, panels, channels, columns = packed.shape
+    flat = packed.transpose(1, 3, 2, 0).reshape(panels * columns, channels, points)[:maps]
     return np.asarray((flat.astype(np.float64) @ inverse.T).reshape(maps, channels, 3, 3))
 
 
