@@ -172,7 +172,7 @@ def _winograd(graph: Graph, node: Node, x: Value, width: int) -> Value | None:
     tile = 4
     vectors = min(2, -(-maps // width))
     columns = vectors * width
-    shape = (-(-maps // columns), (tile + 2) ** 2, channels, columns)
+    shape = ((tile + 2) ** 2, -(-maps // columns), channels, columns)
     kernels = packed_parameter(
         graph, w, shape, lambda array: winograd_kernels(array, tile, columns)
     )
