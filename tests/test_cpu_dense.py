@@ -211,7 +211,7 @@ def test_the_pipeline_chooses_generated_kernels(threads: int) -> None:
     names = {n.op.name for node in session.graph.operators() for n in (
         node.attrs["group"].operators() if "group" in node.attrs else [node]
     )}  # fmt: skip
-    assert {"cpu_spatial_convolution", "cpu_packed_matmul"} <= names
+    assert {"cpu_spatial_winograd", "cpu_packed_matmul"} <= names
     data = random((1, 16, 28, 28), 5)
     wide = [graph.array(value).astype(np.float64) for value in (w, bias)]
     wanted = convolution.reference(data, *wide, pads_begin=(1, 1), pads_end=(1, 1))

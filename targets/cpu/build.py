@@ -7,6 +7,7 @@ from ...ir import Graph
 from .executable import CpuExecutable, ProgramInfo
 from .machine_code import machine_code
 from .object_code import host_cpu
+from .pages import together
 from .pool import available_threads
 from .program import build_program
 
@@ -24,6 +25,8 @@ def lower(graph: Graph, options: CompileOptions = _DEFAULT) -> CpuExecutable:
         steps=tuple(program.steps),
         arena=program.arena,
     )
-    params = [held.array(value) for held, value in program.params]
+    sizes = [held.type(value).nbytes for held, value in program.params]
+    arrays = (held.array(value) for held, value in program.params)
+    params = together(arrays, [int(size) for size in sizes])  # type: ignore[arg-type]
     code = machine_code(program, host_cpu(options.vector_bits))
     return CpuExecutable(code, info, params, options.threads or available_threads())

@@ -16,6 +16,7 @@ from ...compiler.memory import ALIGNMENT
 from ...ir import Array, Error, Extent, LimitError, ModelError, TensorType
 from ...ir.dim import evaluate
 from .object_code import LoadedObject
+from .pages import address_of, block
 from .pool import borrowed_pool
 from .program import ENTRY, Context, Failure, StepInfo
 
@@ -48,7 +49,8 @@ _REMEMBERED_SIZES = 64
 
 
 class CpuExecutable:
-    """Machine code with its parameters; safe to call from several threads at once."""
+    """Machine code with its parameters (contiguous, aligned, native); safe to call from several
+    threads at once."""
 
     def __init__(
         self,
@@ -61,9 +63,9 @@ class CpuExecutable:
         self.threads = threads
         self._code = code  # keeps the machine code loaded
         self._function = _FUNCTION(code.address(ENTRY))
-        self._params = [aligned(array) for array in params]
-        self._param_table = np.array([_address(array) for array in self._params], np.int64)
-        self._params_at = _address(self._param_table)
+        self._params = params
+        self._param_table = np.array([address_of(array) for array in params], np.int64)
+        self._params_at = address_of(self._param_table)
         # Neither the arena nor a tensor whose size the run itself decides may be larger.
         self._memory_limit = _physical_memory()
         # Arenas are kept between runs: a run allocates nothing once shapes have been seen.
@@ -85,19 +87,19 @@ class CpuExecutable:
         count = len(inputs) + len(outputs)
         failure = count + len(Context)
         frame = np.empty(failure + 2 + len(sizes.symbols), np.int64)
-        place = _address(frame)
+        place = address_of(frame)
         arena = self._take_arena(sizes.arena)
         try:
             with borrowed_pool(self.threads) as pool:
                 frame[:] = [
-                    *map(_address, inputs),
-                    *(0 if array is None else _address(array) for array in outputs),
+                    *map(address_of, inputs),
+                    *(0 if array is None else address_of(array) for array in outputs),
                     *(self._params_at, place + 8 * (failure + 2), place + 8 * failure),
                     *(self._memory_limit, pool),
                     *(0, 0),
                     *sizes.symbols,
                 ]
-                failed = self._function(place, _address(arena), place + 8 * count)
+                failed = self._function(place, address_of(arena), place + 8 * count)
         finally:
             self._give_arena(arena)
         if failed:
@@ -155,7 +157,7 @@ class CpuExecutable:
                     return self._arenas.pop(number)
         if nbytes <= self._memory_limit:
             try:
-                return empty((max(nbytes, 1),), np.dtype(np.uint8))
+                return block(max(nbytes, 1))
             except MemoryError:
                 pass
         raise LimitError(
@@ -185,28 +187,12 @@ def _physical_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def _address(array: Array) -> int:
-    """Where the elements are; several times quicker than ``array.ctypes.data``."""
-    address: int = array.__array_interface__["data"][0]
-    return address
-
-
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """An uninitialised array that starts on a cache line."""
     nbytes = math.prod(shape) * dtype.itemsize
-    block = np.empty(nbytes + ALIGNMENT, np.uint8)
-    start = -_address(block) % ALIGNMENT
-    return block[start : start + nbytes].view(dtype).reshape(shape)
-
-
-def aligned(array: Array) -> Array:
-    """The array itself if it is contiguous, aligned and native, else such a copy."""
-    plain = array.dtype.newbyteorder("=")
-    if array.flags.c_contiguous and array.ctypes.data % ALIGNMENT == 0 and array.dtype == plain:
-        return array
-    copy = empty(array.shape, plain)
-    copy[...] = array
-    return copy
+    memory = np.empty(nbytes + ALIGNMENT, np.uint8)
+    start = -address_of(memory) % ALIGNMENT
+    return memory[start : start + nbytes].view(dtype).reshape(shape)
 
 
 def _c_free() -> Any:

@@ -8,8 +8,11 @@ from ...compiler.passes import CANONICALISE, CLEAN_UP, FUSE, LEGALISE_HALF
 from ...compiler.target import Target
 from .build import lower
 from .choices import Choices
+from .dense.matmul import packed_matmul
+from .dense.read_ahead import read_ahead_pass
 from .dense.select import select_dense_pass
 from .layout.channels_last import channels_last_pass
+from .spatial.convolution import spatial_convolution
 
 
 def _passes(options: CompileOptions) -> tuple[Pass, ...]:
@@ -20,6 +23,7 @@ def _passes(options: CompileOptions) -> tuple[Pass, ...]:
         channels_last_pass(choices),
         CLEAN_UP,
         select_dense_pass(choices),
+        read_ahead_pass({packed_matmul: 1, spatial_convolution: 1}),
         FUSE,
     )
 

@@ -15,6 +15,7 @@ from ....ir import Array, Call, Cost, Extent, ModelError, Operand, TensorType
 from ....ir.dim import ceil_divide, product
 from ....ops.define import operator
 from ..emitted import EmittedBody, Finish
+from .fetch import Share, share_of, share_types
 from .tile import (
     Shape,
     address,
@@ -29,8 +30,10 @@ from .tile import (
 
 I64 = ir.IntType(64)
 POINTER = ir.PointerType()
-# Panels of one work item: with all rows of a tile they are worth a few microseconds.
+# Panels of one work item: with all rows of a tile they are worth a few microseconds, and
+# while all tiles go over them they stay in the second cache.
 _ITEM_COLUMNS = 256
+_ITEM_BYTES = 256 * 1024
 
 
 def pack_columns(weights: Array, columns: int) -> Array:
@@ -52,34 +55,62 @@ def panel_columns(rows: Extent, total: int, width: int) -> int:
 
 
 @operator(name="cpu_packed_matmul", traits=("dot",))
-def packed_matmul(x: Array, packed: Array, *, columns: int, width: int) -> Array:
-    """``x`` [..., K] times a matrix [K, columns] that is packed in panels."""
+def packed_matmul(
+    x: Array, packed: Array, ahead: Array | None = None, *, columns: int, width: int
+) -> Array:
+    """``x`` [..., K] times a matrix [K, columns] that is packed in panels.
+
+    ``ahead`` are weights that are needed next; see :mod:`.read_ahead`.
+    """
     panels, inner, panel = packed.shape
     weights = packed.transpose(1, 0, 2).reshape(inner, panels * panel)[:, :columns]
     return np.asarray(x @ weights)
 
 
 @packed_matmul.infer
-def _(x: TensorType, packed: TensorType, *, columns: int, width: int) -> TensorType:
+def _(
+    x: TensorType,
+    packed: TensorType,
+    ahead: TensorType | None = None,
+    *,
+    columns: int,
+    width: int,
+) -> TensorType:
     if x.rank < 1 or packed.rank != 3 or x.shape[-1] != packed.shape[1]:
         raise ModelError(f"packed product of {x} and {packed}")
     return x.with_shape((*x.shape[:-1], columns))
 
 
 @packed_matmul.cost
-def _(x: TensorType, packed: TensorType, *, columns: int, width: int) -> Cost:
+def _(
+    x: TensorType,
+    packed: TensorType,
+    ahead: TensorType | None = None,
+    *,
+    columns: int,
+    width: int,
+) -> Cost:
     out = product(x.shape[:-1]) * columns
     return Cost(2 * out * x.shape[-1], x.nbytes + packed.nbytes + 4 * out)
 
 
 @packed_matmul.kernel
-def _(x: Operand, packed: Operand, out: Operand, *, columns: int, width: int) -> Call:
+def _(
+    x: Operand,
+    packed: Operand,
+    ahead: Operand | None,
+    out: Operand,
+    *,
+    columns: int,
+    width: int,
+) -> Call:
     rows = product(x.shape[:-1])
     panels, inner, panel = (int(extent) for extent in packed.type.static_shape)
-    writer = _Writer(rows, inner, columns, panels, Shape(0, panel // width, width))
+    more = () if ahead is None else (ahead.flat(),)
+    writer = _Writer(rows, inner, columns, panels, Shape(0, panel // width, width), bool(more))
     return Call(
-        EmittedBody("packed_matmul", writer.key, 3, columns, writer.write),
-        (x.view(rows, inner), packed.flat(), out.view(rows, columns)),
+        EmittedBody("packed_matmul", writer.key, 3 + len(more), columns, writer.write),
+        (x.view(rows, inner), packed.flat(), out.view(rows, columns), *more),
         items=writer.items,
     )
 
@@ -87,21 +118,27 @@ def _(x: Operand, packed: Operand, out: Operand, *, columns: int, width: int) ->
 class _Writer:
     """Emits one packed product."""
 
-    def __init__(self, rows: Extent, inner: int, columns: int, panels: int, shape: Shape) -> None:
+    def __init__(
+        self, rows: Extent, inner: int, columns: int, panels: int, shape: Shape, ahead: bool
+    ) -> None:
         self.rows, self.inner, self.columns, self.panels = rows, inner, columns, panels
+        self.ahead = ahead
+        self.weights: tuple[ir.Value, ...] = ()
         self.vectors, self.width = shape.vectors, shape.width
         most = largest_rows(self.width, self.vectors)
         if isinstance(rows, int) and rows:
             most = -(-rows // -(-rows // most))  # tiles of about equal height
         self.height = most
-        self.group = max(1, _ITEM_COLUMNS // shape.columns)
+        fitting = _ITEM_BYTES // (4 * inner * shape.columns)
+        self.group = max(1, min(_ITEM_COLUMNS // shape.columns, fitting))
         self.groups = -(-panels // self.group)
 
     @property
     def key(self) -> tuple[object, ...]:
         """Everything that the code depends on; an open number of rows is an argument."""
         rows = self.rows if isinstance(self.rows, int) else "open"
-        return (rows, self.inner, self.columns, self.panels, self.vectors, self.width)
+        sizes = (rows, self.inner, self.columns, self.panels, self.vectors, self.width)
+        return (*sizes, self.ahead)
 
     @property
     def items(self) -> Extent:
@@ -113,6 +150,8 @@ class _Writer:
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         item, x, rows, _, packed, _, out = function.args[:7]
         tiles = builder.sdiv(builder.add(rows, constant(self.height - 1)), constant(self.height))
+        if self.ahead:
+            self.weights = (*function.args[9:11], builder.mul(tiles, constant(self.panels)), tiles)
         tile = builder.srem(item, tiles)
         group = builder.sdiv(item, tiles)
         row = builder.mul(tile, constant(self.height))
@@ -214,7 +253,14 @@ class _Writer:
         b = address(builder, packed, builder.mul(panel, constant(self.inner * size)))
         column = builder.mul(panel, constant(size))
         tile = self._tile_function(builder, height, columns)
-        builder.call(tile, [a, b, address(builder, c, column)])
+        more: list[ir.Value] = []
+        if self.ahead:
+            pointer, size_ahead, every, tiles = self.weights
+            number = builder.add(
+                builder.mul(panel, tiles), builder.sdiv(row, constant(self.height))
+            )
+            more = share_of(builder, pointer, size_ahead, number, every, self.inner).arguments
+        builder.call(tile, [a, b, address(builder, c, column), *more])
         finish(builder, row, height, column, columns)
 
     def _tile_function(self, builder: ir.IRBuilder, height: int, columns: int) -> ir.Function:
@@ -223,19 +269,19 @@ class _Writer:
         name = f"{builder.function.name}.tile{height}x{columns}"
         if name in module.globals:
             return module.globals[name]
-        function = ir.Function(
-            module, ir.FunctionType(ir.VoidType(), [POINTER, POINTER, POINTER]), name
-        )
+        types = [POINTER, POINTER, POINTER, *(share_types() if self.ahead else ())]
+        function = ir.Function(module, ir.FunctionType(ir.VoidType(), types), name)
         function.linkage = "internal"
         function.attributes.add("noinline")
-        for argument in function.args:
+        for argument in function.args[:3]:
             argument.add_attribute("noalias")
         inside = ir.IRBuilder(function.append_basic_block("entry"))
         vectors = -(-columns // self.width)
         shape = Shape(height, vectors, self.width)
         step = self.vectors * self.width
-        a, b, c = function.args
-        acc = emit_tile(inside, a, b, self.inner, shape, self.inner, 1, step)
+        a, b, c, *more = function.args
+        share = Share(*more) if more else None
+        acc = emit_tile(inside, a, b, self.inner, shape, self.inner, 1, step, share=share)
         store_tile(inside, acc, c, shape, self.columns, columns)
         inside.ret_void()
         return function

@@ -14,8 +14,11 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
+from .fetch import Share, fetch, moved
+
 F32, I32, I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
-_UNROLL = 4
+# Multiply-adds of one round of a loop; more make more code and are no faster.
+_ROUND = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +82,13 @@ def emit_tile(
     a_step: int,
     b_step: int,
     start: Accumulators | None = None,
+    share: Share | None = None,
 ) -> Accumulators:
     """Emit the tile's loop over ``inner`` steps; returns the accumulators by row and vector.
 
     ``a_row`` and ``a_step`` are the distances in floats between rows of ``a`` and between
     steps, ``b_step`` that between steps of ``b``, whose vectors are contiguous. ``start``
-    are the accumulators' initial values, zero by default.
+    are the accumulators' initial values, zero by default; ``share`` is fetched step by step.
     """
     vector = ir.VectorType(F32, shape.width)
     fma = intrinsic(
@@ -95,7 +99,13 @@ def emit_tile(
     zero = ir.Constant(vector, None)
     acc = start or [[zero] * shape.vectors for _ in range(shape.rows)]
 
-    def step(values: Accumulators, at_a: ir.Value, at_b: ir.Value, number: int) -> None:
+    def step(values: Accumulators, at: tuple[ir.Value, ...], number: int) -> None:
+        at_a, at_b, *at_share = at
+        if share is not None:
+            here = Share(at_share[0], share.step)
+            for _ in range(number):
+                here = moved(builder, here)
+            fetch(builder, here.pointer)
         vectors = [
             builder.load(
                 address(builder, at_b, number * b_step + j * shape.width), typ=vector, align=4
@@ -109,8 +119,8 @@ def emit_tile(
                 values[i][j] = builder.call(fma, [element, vectors[j], values[i][j]])
 
     def loop(
-        count: int | ir.Value, unroll: int, values: Accumulators, at: tuple[ir.Value, ir.Value]
-    ) -> tuple[Accumulators, tuple[ir.Value, ir.Value]]:
+        count: int | ir.Value, unroll: int, values: Accumulators, at: tuple[ir.Value, ...]
+    ) -> tuple[Accumulators, tuple[ir.Value, ...]]:
         """``count`` rounds of ``unroll`` steps; a count that is a value may be zero."""
         before = builder.block
         body = builder.append_basic_block("steps")
@@ -125,17 +135,22 @@ def emit_tile(
         phis = [[builder.phi(vector) for _ in row] for row in values]
         current = [list(row) for row in phis]
         for k in range(unroll):
-            step(current, places[0], places[1], k)
+            step(current, tuple(places), k)
         following = builder.add(number, constant(1))
-        moved = (
+        onward: tuple[ir.Value, ...] = (
             address(builder, places[0], unroll * a_step),
             address(builder, places[1], unroll * b_step),
         )
+        if share is not None:
+            here = Share(places[2], share.step)
+            for _ in range(unroll):
+                here = moved(builder, here)
+            onward = (*onward, here.pointer)
         number.add_incoming(constant(0), before)
         number.add_incoming(following, body)
         merged = [*places, *(phi for row in phis for phi in row)]
         firsts = [*at, *(value for row in values for value in row)]
-        lasts = [*moved, *(value for row in current for value in row)]
+        lasts = [*onward, *(value for row in current for value in row)]
         for phi, first, last in zip(merged, firsts, lasts, strict=True):
             phi.add_incoming(first, before)
             phi.add_incoming(last, body)
@@ -143,7 +158,7 @@ def emit_tile(
         builder.cbranch(builder.icmp_signed("<", following, limit), body, after)
         builder.position_at_end(after)
         if isinstance(count, int):
-            return current, moved
+            return current, onward
         results = []
         for first, last in zip(firsts, lasts, strict=True):
             result = builder.phi(first.type)
@@ -151,21 +166,26 @@ def emit_tile(
             result.add_incoming(last, body)
             results.append(result)
         rows = [
-            results[2 + i * shape.vectors : 2 + (i + 1) * shape.vectors] for i in range(shape.rows)
+            results[len(at) + i * shape.vectors : len(at) + (i + 1) * shape.vectors]
+            for i in range(shape.rows)
         ]
-        return rows, (results[0], results[1])
+        return rows, tuple(results[: len(at)])
 
-    place = (a, b)
+    place: tuple[ir.Value, ...] = (a, b) if share is None else (a, b, share.pointer)
+    unroll = 1
+    while unroll < 4 and unroll * shape.rows * shape.vectors < _ROUND:
+        unroll *= 2
     if isinstance(inner, int):
-        rounds, rest = divmod(inner, _UNROLL)
+        rounds, rest = divmod(inner, unroll)
         if rounds:
-            acc, place = loop(rounds, _UNROLL, acc, place)
+            acc, place = loop(rounds, unroll, acc, place)
         acc = [list(row) for row in acc]
         for k in range(rest):
-            step(acc, *place, k)
+            step(acc, place, k)
         return acc
-    acc, place = loop(builder.lshr(inner, constant(_UNROLL.bit_length() - 1)), _UNROLL, acc, place)
-    acc, _ = loop(builder.and_(inner, constant(_UNROLL - 1)), 1, acc, place)
+    acc, place = loop(builder.lshr(inner, constant(unroll.bit_length() - 1)), unroll, acc, place)
+    if unroll > 1:
+        acc, _ = loop(builder.and_(inner, constant(unroll - 1)), 1, acc, place)
     return acc
 
 

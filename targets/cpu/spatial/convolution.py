@@ -21,6 +21,7 @@ from .geometry import Geometry, unpack_kernels
 def spatial_convolution(
     x: Array,
     packed: Array,
+    ahead: Array | None = None,
     *,
     maps: int,
     groups: int,
@@ -35,7 +36,8 @@ def spatial_convolution(
     """``convolution`` without bias of ``x`` [N, spatial..., C] to [N, spatial..., maps].
 
     The weights are packed by :func:`~.geometry.pack_kernels`. With ``channels_first`` the
-    input alone is [N, C, spatial...]: what a network's first layer meets.
+    input alone is [N, C, spatial...]: what a network's first layer meets. ``ahead`` are
+    weights that are needed next; see :mod:`..dense.read_ahead`.
     """
     weights = unpack_kernels(packed, groups, maps, kernel)
     first = x if channels_first else np.moveaxis(x, -1, 1)
@@ -55,6 +57,7 @@ def spatial_convolution(
 def _(
     x: TensorType,
     packed: TensorType,
+    ahead: TensorType | None = None,
     *,
     maps: int,
     groups: int,
@@ -82,7 +85,9 @@ def _(
 
 
 @spatial_convolution.cost
-def _(x: TensorType, packed: TensorType, **attributes: Any) -> Cost:
+def _(
+    x: TensorType, packed: TensorType, ahead: TensorType | None = None, **attributes: Any
+) -> Cost:
     out = spatial_convolution.infer_types([x, packed], attributes)[0]
     taps = packed.shape[1] * packed.shape[2]
     return Cost(2 * out.size * taps, x.nbytes + packed.nbytes + out.nbytes)
@@ -92,6 +97,7 @@ def _(x: TensorType, packed: TensorType, **attributes: Any) -> Cost:
 def _(
     x: Operand,
     packed: Operand,
+    ahead: Operand | None,
     out: Operand,
     *,
     maps: int,
@@ -119,10 +125,12 @@ def _(
         channels_first,
         width,
     )
-    writer = DirectWriter(geometry)
-    body = EmittedBody("spatial_convolution", (geometry,), 3, maps, writer.write)
+    writer = DirectWriter(geometry, ahead is not None)
+    more = () if ahead is None else (ahead.flat(),)
+    key = (geometry, len(more))
+    body = EmittedBody("spatial_convolution", key, 3 + len(more), maps, writer.write)
     lines = product(out.shape[:-2])
-    operands = (known.source, packed.flat(), out.whole())
+    operands = (known.source, packed.flat(), out.whole(), *more)
     return [*known.calls, Call(body, operands, items=lines * writer.parts)]
 
 

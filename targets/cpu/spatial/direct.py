@@ -5,8 +5,11 @@ One element of the source is broadcast and multiplied with vectors of packed wei
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from llvmlite import ir
 
+from ..dense.fetch import Share, fetch, moved, share_of
 from ..dense.tile import (
     F32,
     Accumulators,
@@ -29,8 +32,8 @@ _ROUND = 16
 class DirectWriter(LineWriter):
     """Emits one direct convolution; an item's part is a group of panels of weights."""
 
-    def __init__(self, geometry: Geometry) -> None:
-        super().__init__(geometry)
+    def __init__(self, geometry: Geometry, ahead: bool = False) -> None:
+        super().__init__(geometry, ahead)
         self.flat_panels = geometry.panels * geometry.groups
         self.parts = -(-self.flat_panels // geometry.item_panels)
 
@@ -63,12 +66,15 @@ class DirectWriter(LineWriter):
         column = builder.add(column, builder.mul(number, constant(geometry.columns)))
         c = address(builder, line.target, column)
 
+        share = self._share(builder, line, flat)
+
         def tiles(columns: int) -> None:
             def tile(pixel: ir.Value, rows: int, taps: Taps) -> None:
                 function = self._tile(builder, rows, taps, columns)
                 at_a = address(builder, a, builder.mul(pixel, constant(geometry.pixel_step)))
                 at_c = address(builder, c, builder.mul(pixel, constant(self.total_maps)))
-                builder.call(function, [at_a, b, at_c, *line.extra])
+                more = [] if share is None else share(pixel).arguments
+                builder.call(function, [at_a, b, at_c, *line.extra, *more])
                 finish(builder, builder.add(line.row, pixel), rows, column, columns)
 
             self.each_tile(builder, line.length, tile)
@@ -84,6 +90,24 @@ class DirectWriter(LineWriter):
             with wide:
                 tiles(geometry.columns)
 
+    def _share(
+        self, builder: ir.IRBuilder, line: Line, flat: ir.Value
+    ) -> Callable[[ir.Value], Share] | None:
+        """What the tile at a pixel fetches: shares are counted in pixels of all panels."""
+        if line.ahead is None:
+            return None
+        pointer, size = line.ahead
+        first = builder.add(builder.mul(flat, line.lines), line.number)
+        first = builder.mul(first, line.length)
+        every = builder.mul(constant(self.flat_panels), line.lines)
+        every = builder.mul(every, line.length)
+        steps = max(1, self.geometry.taps * self.geometry.channels // self.geometry.most_rows)
+
+        def share(pixel: ir.Value) -> Share:
+            return share_of(builder, pointer, size, builder.add(first, pixel), every, steps)
+
+        return share
+
     def _tile(self, builder: ir.IRBuilder, rows: int, taps: Taps, columns: int) -> ir.Function:
         geometry = self.geometry
         function, is_new = self.tile_function(builder, rows, taps, columns)
@@ -91,7 +115,7 @@ class DirectWriter(LineWriter):
             inside = ir.IRBuilder(function.append_basic_block("entry"))
             shape = Shape(rows, -(-columns // geometry.width), geometry.width)
             a, b, c, *extra = function.args
-            emitter = _TileEmitter(inside, geometry, shape, taps, extra)
+            emitter = _TileEmitter(inside, geometry, shape, taps, extra, self.ahead)
             store_tile(inside, emitter.emit(a, b), c, shape, self.total_maps, columns)
             inside.ret_void()
         return function
@@ -121,9 +145,11 @@ class _TileEmitter:
         shape: Shape,
         taps: Taps,
         extra: list[ir.Value],
+        ahead: bool,
     ) -> None:
         self.builder, self.geometry, self.shape = builder, geometry, shape
         self.taps, self.extra = taps, extra
+        self.share = Share(*extra[-2:]) if ahead else None
         self.vector = ir.VectorType(F32, shape.width)
         self.fma = intrinsic(
             builder.module,
@@ -135,6 +161,8 @@ class _TileEmitter:
         """All kernel positions and channels; returns the accumulators by row and vector."""
         zero = ir.Constant(self.vector, None)
         flat = [zero] * (self.shape.rows * self.shape.vectors)
+        # The place that is read ahead goes from loop to loop with the accumulators.
+        flat += [self.share.pointer] if self.share is not None else []
         weights = _line_weights(self.geometry)
         flat = each_position(
             self.builder, self.geometry, self.extra, weights, a, b, flat, self._line
@@ -174,6 +202,10 @@ class _TileEmitter:
         def steps(at_a: ir.Value, at_b: ir.Value, values: Values, count: int) -> Values:
             values = list(values)
             for k in range(count):
+                if self.share is not None:
+                    here = Share(values[-1], self.share.step)
+                    fetch(builder, here.pointer)
+                    values[-1] = moved(builder, here).pointer
                 weights = [
                     builder.load(
                         address(builder, at_b, k * b_step + j * self.shape.width),
@@ -200,6 +232,7 @@ class _TileEmitter:
             moved = address(builder, at_a, unroll * a_step)
             return [moved, address(builder, at_b, unroll * b_step), *values]
 
+        places += [len(acc) - 1] if self.share is not None else []
         used = [acc[place] for place in places]
         rounds, rest = divmod(length, unroll)
         if rounds <= 1:

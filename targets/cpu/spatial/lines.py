@@ -14,6 +14,7 @@ from typing import Any
 
 from llvmlite import ir
 
+from ..dense.fetch import share_types
 from ..dense.tile import I64, address, constant, intrinsic
 from ..emitted import Finish
 from .geometry import Geometry
@@ -33,7 +34,8 @@ class Line:
 
     ``extra`` are, for each axis but the last, how many kernel positions are inside the source
     and how far apart they are there. ``row`` is the line's first pixel among all, ``length``
-    its pixels, ``part`` which of the item's parts of the weights it is multiplied with.
+    its pixels, ``part`` which part of the weights it is multiplied with. It is line ``number``
+    of ``lines``. ``ahead`` are the weights, and how many floats, that are needed next.
     """
 
     source: ir.Value
@@ -43,13 +45,16 @@ class Line:
     row: ir.Value
     length: ir.Value
     part: ir.Value
+    number: ir.Value
+    lines: ir.Value
+    ahead: tuple[ir.Value, ir.Value] | None
 
 
 class LineWriter(ABC):
     """Emits a kernel that computes one line of an image a work item."""
 
-    def __init__(self, geometry: Geometry) -> None:
-        self.geometry = geometry
+    def __init__(self, geometry: Geometry, ahead: bool = False) -> None:
+        self.geometry, self.ahead = geometry, ahead
         self.leading = range(len(geometry.kernel) - 1)
         self.total_maps = geometry.maps * geometry.groups
         self._edges: dict[Taps, int] = {}
@@ -111,7 +116,8 @@ class LineWriter(ABC):
         base = address(builder, base, -geometry.pads[-1] * geometry.column_step)
         row = builder.mul(line, output[-1])
         target = address(builder, out, builder.mul(row, constant(self.total_maps)))
-        whole = Line(base, weights, target, extra, row, output[-1], part)
+        ahead = (function.args[5 + 2 * rank], function.args[6 + 2 * rank]) if self.ahead else None
+        whole = Line(base, weights, target, extra, row, output[-1], part, line, lines, ahead)
         self.write_line(builder, finish, whole)
         builder.ret(constant(0))
 
@@ -183,7 +189,10 @@ class LineWriter(ABC):
     def tile_function(
         self, builder: ir.IRBuilder, rows: int, taps: Taps, columns: int
     ) -> tuple[ir.Function, bool]:
-        """``tile(a, b, c, count and step of each leading axis...)``; True if it has no body yet."""
+        """``tile(a, b, c, count and step of each leading axis..., share of what is read ahead)``.
+
+        True if the function has no body yet.
+        """
         module: Any = builder.module
         edge = ""
         if taps != self.geometry.inside(rows):
@@ -192,6 +201,7 @@ class LineWriter(ABC):
         if name in module.globals:
             return module.globals[name], False
         types = [POINTER, POINTER, POINTER, *[I64] * (2 * len(self.leading))]
+        types += share_types() if self.ahead else []
         function = ir.Function(module, ir.FunctionType(ir.VoidType(), types), name)
         function.linkage = "internal"
         function.attributes.add("noinline")

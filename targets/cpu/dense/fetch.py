@@ -1,0 +1,71 @@
+"""Instructions that ask for memory before it is needed; see :mod:`.read_ahead`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from llvmlite import ir
+
+I32, I64, BYTE = ir.IntType(32), ir.IntType(64), ir.IntType(8)
+_POINTER = ir.PointerType()
+_LINE_BYTES = 64
+# More would push out of the cache what is in use.
+_MOST_BYTES = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The part of the weights that one register tile fetches: where, and bytes a step."""
+
+    pointer: ir.Value
+    step: ir.Value
+
+    @property
+    def arguments(self) -> list[ir.Value]:
+        """What a tile function takes."""
+        return [self.pointer, self.step]
+
+
+def share_types() -> list[ir.Type]:
+    """Types of a Share's arguments."""
+    return [_POINTER, I64]
+
+
+def share_of(
+    builder: ir.IRBuilder,
+    ahead: ir.Value,
+    size: ir.Value,
+    number: ir.Value,
+    tiles: ir.Value,
+    steps: int,
+) -> Share:
+    """Tile ``number`` of ``tiles``, which has so many steps, of weights of ``size`` floats."""
+    smin = _declared(builder.module, "llvm.smin.i64", ir.FunctionType(I64, [I64, I64]))
+    nbytes = builder.mul(size, _number(4))
+    nbytes = builder.call(smin, [nbytes, _number(_MOST_BYTES)])
+    part = builder.udiv(nbytes, tiles)
+    pointer = builder.gep(ahead, [builder.mul(part, number)], source_etype=BYTE)
+    step = builder.add(builder.udiv(part, _number(steps)), _number(1))
+    return Share(pointer, builder.call(smin, [step, _number(_LINE_BYTES)]))
+
+
+def fetch(builder: ir.IRBuilder, pointer: ir.Value) -> None:
+    """Ask for the line at ``pointer``, into the second cache."""
+    type_ = ir.FunctionType(ir.VoidType(), [_POINTER, I32, I32, I32])
+    function = _declared(builder.module, "llvm.prefetch.p0", type_)
+    read, nearness, data = (ir.Constant(I32, number) for number in (0, 2, 1))
+    builder.call(function, [pointer, read, nearness, data])
+
+
+def moved(builder: ir.IRBuilder, share: Share) -> Share:
+    """The share of the next step."""
+    pointer = builder.gep(share.pointer, [share.step], source_etype=BYTE)
+    return Share(pointer, share.step)
+
+
+def _number(value: int) -> ir.Constant:
+    return ir.Constant(I64, value)
+
+
+def _declared(module: ir.Module, name: str, type_: ir.FunctionType) -> ir.Function:
+    return module.globals.get(name) or ir.Function(module, type_, name)

@@ -1,0 +1,61 @@
+"""Memory in large pages, where the system has them.
+
+Kernels walk through megabytes of weights and activations in long strides. With pages of 4 KiB
+most of the steps miss the processor's table of pages; pages of 2 MiB make ResNet-18 a fifth
+faster.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from ...compiler.memory import ALIGNMENT
+from ...ir import Array
+
+_LARGE_PAGE = 2 << 20
+# Smaller blocks would waste most of a page.
+_LEAST = 1 << 20
+
+
+def address_of(array: Array) -> int:
+    """Where the elements are; several times quicker than ``array.ctypes.data``."""
+    address: int = array.__array_interface__["data"][0]
+    return address
+
+
+def block(nbytes: int) -> Array:
+    """Uninitialised bytes that start on a cache line, in large pages if they are many."""
+    if nbytes < _LEAST or not hasattr(mmap, "MADV_HUGEPAGE"):
+        memory = np.empty(nbytes + ALIGNMENT, np.uint8)
+        start = -address_of(memory) % ALIGNMENT
+        return memory[start : start + nbytes]
+    pages = -(-nbytes // _LARGE_PAGE)
+    try:
+        region = mmap.mmap(-1, (pages + 1) * _LARGE_PAGE)
+    except OSError as error:
+        raise MemoryError(f"no memory for {nbytes} bytes") from error
+    region.madvise(mmap.MADV_HUGEPAGE)
+    memory = np.frombuffer(region, np.uint8)  # keeps the region
+    start = -address_of(memory) % _LARGE_PAGE
+    return memory[start : start + nbytes]
+
+
+def together(arrays: Iterable[Array], sizes: Sequence[int]) -> list[Array]:
+    """Copies of arrays, contiguous and native, in one block; ``sizes`` are their bytes.
+
+    The arrays are taken one by one: no two of the originals need to be there at once.
+    """
+    places = [0]
+    for size in sizes:
+        places.append(places[-1] + -(-size // ALIGNMENT) * ALIGNMENT)
+    memory = block(places[-1])
+    copies: list[Array] = []
+    for place, array in zip(places, arrays, strict=False):
+        plain = array.dtype.newbyteorder("=")
+        copy = memory[place : place + array.nbytes].view(plain).reshape(array.shape)
+        copy[...] = array
+        copies.append(copy)
+    return copies
