@@ -178,6 +178,7 @@ class CompiledFunction(DeviceFunction):
     def _substitute(self, name: str, value: Any) -> Any:
         """What compiled code sees instead of a global, closure or default value."""
         from . import math_library  # whose functions are compiled functions themselves
+        from .replacements import REPLACEMENTS
 
         options = self.options
         if isinstance(value, python_types.ModuleType):
@@ -187,6 +188,8 @@ class CompiledFunction(DeviceFunction):
                 value.function, value.computing, value.weak_integers, options.fastmath
             )
         if isinstance(value, python_types.FunctionType):
+            if value in REPLACEMENTS:
+                return REPLACEMENTS[value]
             return as_device_function(
                 value, options.literal_type, options.weak_integers, options.fastmath
             )

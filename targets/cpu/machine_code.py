@@ -22,6 +22,7 @@ from .object_code import (
 )
 from .parallel import WORKER, runtime_text
 from .program import ENTRY, Program
+from .transposition import transposing_functions
 
 _OPTIMISATION = 3
 
@@ -35,7 +36,8 @@ def machine_code(program: Program, cpu: CpuDescription) -> LoadedObject:
     if code is None:
         bodies = [_lowered(body, cpu, cache) for body in program.kernels.bodies.values()]
         runtime = runtime_text(cpu.triple.partition("-")[0])
-        module = link([text, *bodies, *packed_tiles(bodies), runtime], exports=[ENTRY, WORKER])
+        helpers = [*packed_tiles(bodies), *transposing_functions(bodies, cpu.vector_bits)]
+        module = link([text, *bodies, *helpers, runtime], exports=[ENTRY, WORKER])
         code = emit_object(optimise(module, cpu, _OPTIMISATION), cpu)
         cache.put(key, code)
     return load_object(code)
