@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import tempfile
 import time
 from pathlib import Path
@@ -203,7 +202,8 @@ def _onnx_file(subject: Subject, folder: Path, output: Output) -> Path:
 
 
 def _head(subject: Subject, feed: dict[str, Array], target: str) -> dict[str, Any]:
-    from .running import weight_bytes
+    from ..compiler.processor import processor_name
+    from ..compiler.roofline import parameter_bytes
 
     inputs = [
         {"name": name, "dtype": array.dtype.name, "shape": list(array.shape)}
@@ -215,7 +215,7 @@ def _head(subject: Subject, feed: dict[str, Array], target: str) -> dict[str, An
         "target": target,
         "processor": processor_name(),
         "inputs": inputs,
-        "weight_bytes": weight_bytes(subject.graph),
+        "weight_bytes": parameter_bytes(subject.graph),
     }
 
 
@@ -235,17 +235,6 @@ def _figures(facts: dict[str, Any], latencies: list[float], peak: int) -> dict[s
         "compile_s": facts["compile_s"],
         "first_inference_ms": facts["first_inference_s"] * 1e3,
     }
-
-
-def processor_name() -> str:
-    """The processor's name as the system gives it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def _print(result: dict[str, Any], output: Output) -> None:

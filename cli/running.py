@@ -6,7 +6,7 @@ import time
 
 from ..compiler.driver import compile_graph
 from ..compiler.session import Session
-from ..ir.graph import Graph, LazyArray
+from ..ir.graph import Graph
 from .output import Output
 from .subject import Subject
 
@@ -24,12 +24,3 @@ def compiled(
 def compiled_graph(graph: Graph) -> Session:
     """The graph compiled for the processor at hand."""
     return compile_graph(graph, "cpu")
-
-
-def weight_bytes(graph: Graph) -> int:
-    """Bytes of a graph's parameters."""
-    total = 0
-    for held in graph.params.values():
-        size = held.type.nbytes if isinstance(held, LazyArray) else held.nbytes
-        total += size if isinstance(size, int) else 0
-    return total

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ir import Array, Call, Extent, ModelError, Operand, TensorType, UnsupportedError, unify
+from ..ir import Array, Call, Cost, Extent, ModelError, Operand, TensorType, UnsupportedError, unify
 from ..ir.dim import ceil_divide, product
 from .create import extents_calls
 from .define import operator
@@ -73,6 +73,12 @@ def _(x: TensorType, indices: TensorType, *, axis: int) -> TensorType:
         raise ModelError(f"gather has no axis to pick along in {x}")
     axis = x.axis(axis)
     return x.with_shape((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]))
+
+
+@gather.cost
+def _(x: TensorType, indices: TensorType, *, axis: int) -> Cost:
+    picked = gather.infer_types([x, indices], {"axis": axis})[0]
+    return Cost(0, indices.nbytes + 2 * picked.nbytes)  # not the whole table
 
 
 def _gather_rows(  # type: ignore[no-untyped-def]
