@@ -8,9 +8,8 @@ from llvmlite import ir
 
 I32, I64, BYTE = ir.IntType(32), ir.IntType(64), ir.IntType(8)
 _POINTER = ir.PointerType()
+_FLOAT = ir.FloatType()
 _LINE_BYTES = 64
-# More would push out of the cache what is in use.
-_MOST_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +30,41 @@ def share_types() -> list[ir.Type]:
     return [_POINTER, I64]
 
 
-def share_of(
+@dataclass(frozen=True, slots=True)
+class Upcoming:
+    """Weights that the kernel will need after those in use: ``size`` floats at ``pointer``."""
+
+    pointer: ir.Value
+    size: ir.Value
+
+
+def upcoming(
     builder: ir.IRBuilder,
-    ahead: ir.Value,
-    size: ir.Value,
-    number: ir.Value,
-    tiles: ir.Value,
-    steps: int,
-) -> Share:
-    """Tile ``number`` of ``tiles``, which has so many steps, of weights of ``size`` floats."""
+    packed: ir.Value,
+    group: ir.Value,
+    groups: int,
+    group_size: int,
+    ahead: tuple[ir.Value, ir.Value],
+) -> Upcoming:
+    """The group of panels after ``group`` of ``groups``; after the last one what lies ahead."""
     smin = _declared(builder.module, "llvm.smin.i64", ir.FunctionType(I64, [I64, I64]))
-    nbytes = builder.mul(size, _number(4))
-    nbytes = builder.call(smin, [nbytes, _number(_MOST_BYTES)])
-    part = builder.udiv(nbytes, tiles)
-    pointer = builder.gep(ahead, [builder.mul(part, number)], source_etype=BYTE)
+    after = builder.add(group, _number(1))
+    own = builder.gep(packed, [builder.mul(after, _number(group_size))], source_etype=_FLOAT)
+    is_last = builder.icmp_signed("==", after, _number(groups))
+    pointer, size = ahead
+    size = builder.call(smin, [size, _number(group_size)])
+    return Upcoming(
+        builder.select(is_last, pointer, own), builder.select(is_last, size, _number(group_size))
+    )
+
+
+def share_of(
+    builder: ir.IRBuilder, weights: Upcoming, number: ir.Value, tiles: ir.Value, steps: int
+) -> Share:
+    """The part that tile ``number`` of ``tiles``, which has so many steps, fetches."""
+    smin = _declared(builder.module, "llvm.smin.i64", ir.FunctionType(I64, [I64, I64]))
+    part = builder.udiv(builder.mul(weights.size, _number(4)), tiles)
+    pointer = builder.gep(weights.pointer, [builder.mul(part, number)], source_etype=BYTE)
     step = builder.add(builder.udiv(part, _number(steps)), _number(1))
     return Share(pointer, builder.call(smin, [step, _number(_LINE_BYTES)]))
 

@@ -15,7 +15,7 @@ from ....ir import Array, Call, Cost, Extent, ModelError, Operand, TensorType
 from ....ir.dim import ceil_divide, product
 from ....ops.define import operator
 from ..emitted import EmittedBody, Finish
-from .fetch import Share, share_of, share_types
+from .fetch import Share, share_of, share_types, upcoming
 from .tile import (
     Shape,
     address,
@@ -151,7 +151,7 @@ class _Writer:
         item, x, rows, _, packed, _, out = function.args[:7]
         tiles = builder.sdiv(builder.add(rows, constant(self.height - 1)), constant(self.height))
         if self.ahead:
-            self.weights = (*function.args[9:11], builder.mul(tiles, constant(self.panels)), tiles)
+            self.weights = (tiles, packed, *function.args[9:11])
         tile = builder.srem(item, tiles)
         group = builder.sdiv(item, tiles)
         row = builder.mul(tile, constant(self.height))
@@ -255,11 +255,18 @@ class _Writer:
         tile = self._tile_function(builder, height, columns)
         more: list[ir.Value] = []
         if self.ahead:
-            pointer, size_ahead, every, tiles = self.weights
-            number = builder.add(
-                builder.mul(panel, tiles), builder.sdiv(row, constant(self.height))
+            tiles, packed_all, *ahead = self.weights
+            group_size = self.group * self.inner * size
+            group = builder.sdiv(panel, constant(self.group))
+            coming = upcoming(
+                builder, packed_all, group, self.groups, group_size, (ahead[0], ahead[1])
             )
-            more = share_of(builder, pointer, size_ahead, number, every, self.inner).arguments
+            number = builder.srem(panel, constant(self.group))
+            number = builder.add(
+                builder.mul(number, tiles), builder.sdiv(row, constant(self.height))
+            )
+            every = builder.mul(tiles, constant(self.group))
+            more = share_of(builder, coming, number, every, self.inner).arguments
         builder.call(tile, [a, b, address(builder, c, column), *more])
         finish(builder, row, height, column, columns)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
-from ..dense.fetch import Share, fetch, moved, share_of
+from ..dense.fetch import Share, fetch, moved, share_of, upcoming
 from ..dense.tile import (
     F32,
     Accumulators,
@@ -96,15 +96,18 @@ class DirectWriter(LineWriter):
         """What the tile at a pixel fetches: shares are counted in pixels of all panels."""
         if line.ahead is None:
             return None
-        pointer, size = line.ahead
-        first = builder.add(builder.mul(flat, line.lines), line.number)
-        first = builder.mul(first, line.length)
-        every = builder.mul(constant(self.flat_panels), line.lines)
-        every = builder.mul(every, line.length)
-        steps = max(1, self.geometry.taps * self.geometry.channels // self.geometry.most_rows)
+        geometry = self.geometry
+        count = geometry.item_panels
+        coming = upcoming(
+            builder, line.packed, line.part, self.parts, count * geometry.panel_size, line.ahead
+        )
+        first = builder.mul(builder.srem(flat, constant(count)), line.lines)
+        first = builder.mul(builder.add(first, line.number), line.length)
+        every = builder.mul(constant(count), builder.mul(line.lines, line.length))
+        steps = max(1, geometry.taps * geometry.channels // geometry.most_rows)
 
         def share(pixel: ir.Value) -> Share:
-            return share_of(builder, pointer, size, builder.add(first, pixel), every, steps)
+            return share_of(builder, coming, builder.add(first, pixel), every, steps)
 
         return share
 

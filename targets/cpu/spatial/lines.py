@@ -35,7 +35,7 @@ class Line:
     ``extra`` are, for each axis but the last, how many kernel positions are inside the source
     and how far apart they are there. ``row`` is the line's first pixel among all, ``length``
     its pixels, ``part`` which part of the weights it is multiplied with. It is line ``number``
-    of ``lines``. ``ahead`` are the weights, and how many floats, that are needed next.
+    of ``lines``. ``packed`` are all weights, ``ahead`` those of the next kernel, and how many.
     """
 
     source: ir.Value
@@ -47,6 +47,7 @@ class Line:
     part: ir.Value
     number: ir.Value
     lines: ir.Value
+    packed: ir.Value
     ahead: tuple[ir.Value, ir.Value] | None
 
 
@@ -117,7 +118,9 @@ class LineWriter(ABC):
         row = builder.mul(line, output[-1])
         target = address(builder, out, builder.mul(row, constant(self.total_maps)))
         ahead = (function.args[5 + 2 * rank], function.args[6 + 2 * rank]) if self.ahead else None
-        whole = Line(base, weights, target, extra, row, output[-1], part, line, lines, ahead)
+        whole = Line(
+            base, weights, target, extra, row, output[-1], part, line, lines, packed, ahead
+        )
         self.write_line(builder, finish, whole)
         builder.ret(constant(0))
 
