@@ -72,11 +72,28 @@ for _op in (softmax, log_softmax, hardmax):
 
 
 # type annotations are left out of kernel bodies on purpose: Numba infers them
+def row_maximum(x, scratch, i):  # type: ignore[no-untyped-def]
+    """The largest element of row ``i``; the row of ``scratch`` is overwritten.
+
+    Halves are compared element by element until one is left: each round is a loop without a
+    chain of comparisons, which runs along vectors. A NaN may get lost here; the sum has it.
+    """
+    left = (x.shape[1] + 1) // 2
+    for j in range(x.shape[1] - left):
+        scratch[i, j] = max(x[i, j], x[i, left + j])
+    if x.shape[1] % 2:
+        scratch[i, left - 1] = x[i, left - 1]
+    while left > 1:
+        half = (left + 1) // 2
+        for j in range(left - half):
+            scratch[i, j] = max(scratch[i, j], scratch[i, half + j])
+        left = half
+    return scratch[i, 0]
+
+
 def _softmax_rows(item, x, out, rows):  # type: ignore[no-untyped-def]
     for i in range(item * rows, min((item + 1) * rows, x.shape[0])):
-        largest = x[i, 0]
-        for j in range(x.shape[1]):
-            largest = max(largest, x[i, j])
+        largest = row_maximum(x, out, i)
         total = x.dtype.type(0)
         for j in range(x.shape[1]):
             e = math.exp(x[i, j] - largest)
@@ -118,9 +135,7 @@ def column_maxima(x, i, first, end, largest):  # type: ignore[no-untyped-def]
 
 def _log_softmax_rows(item, x, out, rows):  # type: ignore[no-untyped-def]
     for i in range(item * rows, min((item + 1) * rows, x.shape[0])):
-        largest = x[i, 0]
-        for j in range(x.shape[1]):
-            largest = max(largest, x[i, j])
+        largest = row_maximum(x, out, i)
         total = x.dtype.type(0)
         for j in range(x.shape[1]):
             total += math.exp(x[i, j] - largest)
