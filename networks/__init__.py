@@ -33,12 +33,16 @@ if TYPE_CHECKING:
     from .parameter import Parameter
     from .registry import network_named, network_names
     from .resnet import resnet18, resnet34, resnet50, resnet101, resnet152
+    from .sentiment import bilstm
+    from .unet import unet, unet_medical
     from .vgg import vgg16
+    from .wide_deep import wide_deep
 
 __all__ = [
     "Cell",
     "Parameter",
     "bert_base",
+    "bilstm",
     "lenet",
     "mobilenet_v2",
     "network_named",
@@ -50,7 +54,10 @@ __all__ = [
     "resnet152",
     "tinybert",
     "trace",
+    "unet",
+    "unet_medical",
     "vgg16",
+    "wide_deep",
 ]
 
 # Public name -> module. A name stands here, in __all__ and in the imports above.
@@ -58,6 +65,7 @@ _PUBLIC = {
     "Cell": "cell",
     "Parameter": "parameter",
     "bert_base": "bert",
+    "bilstm": "sentiment",
     "lenet": "lenet5",
     "mobilenet_v2": "mobilenet",
     "network_named": "registry",
@@ -69,7 +77,10 @@ _PUBLIC = {
     "resnet152": "resnet",
     "tinybert": "bert",
     "trace": "cell",
+    "unet": "unet",
+    "unet_medical": "unet",
     "vgg16": "vgg",
+    "wide_deep": "wide_deep",
 }
 # Modules that are used as namespaces.
 _MODULES = ("functional", "initializers", "layers")

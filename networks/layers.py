@@ -30,14 +30,17 @@ from .activations import (
 )
 from .cell import Cell
 from .containers import CellList, SequentialCell
+from .convolution_transpose import Conv2dTranspose
 from .initializers import HeUniform, Initializer, Uniform, fans, initializer
 from .parameter import Parameter
 from .pooling import AvgPool2d, MaxPool2d
+from .recurrent import LSTM
 from .tensor import Expression, Tensor
 
 __all__ = [
     "ELU",
     "GELU",
+    "LSTM",
     "AvgPool2d",
     "BatchNorm1d",
     "BatchNorm2d",
@@ -45,6 +48,7 @@ __all__ = [
     "CellList",
     "Conv1d",
     "Conv2d",
+    "Conv2dTranspose",
     "Dense",
     "Dropout",
     "Embedding",

@@ -22,7 +22,13 @@ _BUILDERS = {
     "vgg16": "vgg",
     "bert_base": "bert",
     "tinybert": "bert",
+    "unet": "unet",
+    "unet_medical": "unet",
+    "wide_deep": "wide_deep",
+    "bilstm": "sentiment",
 }
+# Those whose inputs' second extent is a length.
+_SEQUENCES = frozenset({"bert_base", "tinybert", "bilstm"})
 
 
 def network_names() -> tuple[str, ...]:
@@ -59,7 +65,7 @@ def network_named(
     for type_ in network.get_inputs():
         shape = (batch, *type_.shape[1:])
         if length is not None:
-            if type_.rank != 2:
+            if name not in _SEQUENCES:
                 raise ModelError(f"{name} does not take sequences: its inputs have no length")
             shape = (batch, length)
         types.append(type_.with_shape(shape))

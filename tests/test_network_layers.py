@@ -89,6 +89,91 @@ def test_layers_of_other_ranks():
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+def transposed(x, weight, stride, groups=1):
+    """The whole transposed convolution, nothing cut off, tap by tap."""
+    batch, channels, height, width = x.shape
+    maps, (rows, columns) = weight.shape[1], weight.shape[2:]
+    shape = (batch, groups * maps, (height - 1) * stride + rows, (width - 1) * stride + columns)
+    out = np.zeros(shape)
+    each = channels // groups
+    for g in range(groups):
+        part, place = slice(g * each, (g + 1) * each), slice(g * maps, (g + 1) * maps)
+        for k in range(rows):
+            for m in range(columns):
+                y = np.einsum("nchw,co->nohw", x[:, part], weight[part, :, k, m])
+                out[:, place, k : k + height * stride : stride, m : m + width * stride : stride][
+                    :, :, :height, :width
+                ] += y
+    return out
+
+
+@pytest.mark.parametrize(
+    ("options", "cut", "groups"),
+    [
+        ({"kernel_size": 2, "stride": 2}, (slice(None), slice(None)), 1),
+        ({"kernel_size": 3, "stride": 2}, (slice(0, 8), slice(0, 10)), 1),
+        ({"kernel_size": 4, "stride": 2, "group": 2}, (slice(1, 9), slice(1, 11)), 2),
+        ({"kernel_size": 3, "stride": 2, "pad_mode": "valid"}, (slice(None), slice(None)), 1),
+        (
+            {"kernel_size": 4, "stride": 2, "pad_mode": "pad", "padding": (1, 0, 2, 1)},
+            (slice(1, None), slice(2, -1)),
+            1,
+        ),
+    ],
+)
+def test_transposed_convolutions(options, cut, groups):
+    x = np.random.default_rng(0).standard_normal((2, 4, 4, 5)).astype(np.float32)
+    layer = nn.Conv2dTranspose(4, 6, has_bias=True, **options)
+    p = randomised(layer)
+    (found,) = results(layer, x)
+    expected = transposed(x, p["weight"], 2, groups)[:, :, cut[0], cut[1]]
+    np.testing.assert_allclose(found, expected + p["bias"][:, None, None], atol=1e-4)
+
+
+def test_a_transposed_convolution_whose_kernel_is_smaller_than_its_stride():
+    x = np.random.default_rng(0).standard_normal((1, 2, 3, 3)).astype(np.float32)
+    for mode in ("same", "valid"):
+        layer = nn.Conv2dTranspose(2, 3, 1, 2, mode)
+        p = randomised(layer)
+        (found,) = results(layer, x)
+        expected = np.zeros((1, 3, 6, 6))
+        expected[:, :, ::2, ::2] = np.einsum("nchw,co->nohw", x, p["weight"][:, :, 0, 0])
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    with pytest.raises(ModelError, match="none of same, valid, pad"):
+        nn.Conv2dTranspose(2, 3, 1, 2, "full")
+    with pytest.raises(UnsupportedError, match="needs pad_mode='pad'"):
+        nn.Conv2dTranspose(2, 3, 3, 2, "same", 1)
+
+
+def test_lstm_of_one_direction():
+    x = np.random.default_rng(0).standard_normal((2, 5, 3)).astype(np.float32)
+    layer = nn.LSTM(3, 4, has_bias=False, batch_first=True)
+    p = randomised(layer)
+    assert list(p) == ["weight_ih_l0", "weight_hh_l0"]
+    h = c = np.zeros((2, 4))
+    steps = []
+    for step in x.swapaxes(0, 1):
+        gates = step @ p["weight_ih_l0"].T + h @ p["weight_hh_l0"].T
+        i, f, g, o = np.split(gates, 4, 1)
+        c = c / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))
+        h = np.tanh(c) / (1 + np.exp(-o))
+        steps.append(h)
+
+    class Flat(nn.Cell):
+        def __init__(self):
+            super().__init__()
+            self.layer = layer
+
+        def construct(self, x):
+            output, states = self.layer(x)
+            return (output, *states)
+
+    found = results(Flat(), x)
+    np.testing.assert_allclose(found[0], np.array(steps).swapaxes(0, 1), atol=1e-5)
+    np.testing.assert_allclose(found[1], h[None], atol=1e-5)
+    np.testing.assert_allclose(found[2], c[None], atol=1e-5)
+
+
 def test_pools():
     x = np.random.default_rng(0).standard_normal((1, 2, 5, 5)).astype(np.float32)
     edge = np.pad(x, [(0, 0), (0, 0), (0, 1), (0, 1)], constant_values=np.nan)

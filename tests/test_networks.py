@@ -8,10 +8,13 @@ import pytest
 import opweave as ow
 from opweave.ir import Graph, ModelError, TensorType, check, symbol
 from opweave.ir.evaluate import evaluate
-from opweave.networks import network_named, network_names, trace
+from opweave.networks import Cell, network_named, network_names, trace
 from opweave.networks.bert import BertCLSModel, BertConfig, TinyBertCLSModel
 from opweave.networks.mobilenet import make_divisible
 from opweave.networks.resnet import ResidualBlock, ResidualBlockBase, ResNet
+from opweave.networks.sentiment import SentimentNet
+from opweave.networks.unet import UNet, Up
+from opweave.networks.wide_deep import WideDeepModel
 
 # Parameters and multiply-adds of MindSpore's model zoo: measured on its exported graphs.
 SIZES = {
@@ -25,6 +28,11 @@ SIZES = {
     "vgg16": (138_353_320, 15.470e9),
     "bert_base": (102_269_186, 11.174e9),
     "tinybert": (19_165_058, 0.956e9),
+    "unet_medical": (31_029_698, 150.428e9),
+    "wide_deep": (20_085_058, 0.003883e9),
+    # Not the zoo's sizes: the figures follow from the layers by hand.
+    "unet": (31_039_680, 48.096e9),
+    "bilstm": (8_721_794, 0.347081e9),
 }
 
 # Convolutions (kernel, channels in > out, @ output height), pools and dense layers, in order.
@@ -38,6 +46,11 @@ LAYERS = {
     "3x3 128>256@56; 3x3 256>256@56; 3x3 256>256@56; Max@28; 3x3 256>512@28; 3x3 512>512@28; "
     "3x3 512>512@28; Max@14; 3x3 512>512@14; 3x3 512>512@14; 3x3 512>512@14; Max@7; "
     "FC 25088>4096; FC 4096>4096; FC 4096>1000",
+    "unet_medical": "3x3 1>64@570; 3x3 64>64@568; Max@284; 3x3 64>128@282; 3x3 128>128@280; "
+    "Max@140; 3x3 128>256@138; 3x3 256>256@136; Max@68; 3x3 256>512@66; 3x3 512>512@64; Max@32; "
+    "3x3 512>1024@30; 3x3 1024>1024@28; D2x2 1024>512@56; 3x3 1024>512@54; 3x3 512>512@52; "
+    "D2x2 512>256@104; 3x3 512>256@102; 3x3 256>256@100; D2x2 256>128@200; 3x3 256>128@198; "
+    "3x3 128>128@196; D2x2 128>64@392; 3x3 128>64@390; 3x3 64>64@388; 1x1 64>2@388",
 }
 
 NAMES = {
@@ -92,6 +105,32 @@ NAMES = {
         "bert.bert_embedding_lookup.embedding_table": (30522, 384),
         "bert.bert_encoder.layers.3.output.dense.weight": (384, 1536),
     },
+    "unet": {
+        "conv0.convs.0.0.weight": (64, 1, 3, 3),
+        "conv4.convs.1.1.moving_variance": (1024,),
+        "up_concat4.up_conv.weight": (1024, 512, 2, 2),
+        "up_concat1.conv.convs.0.0.weight": (64, 128, 3, 3),
+        "final.weight": (2, 64, 1, 1),
+    },
+    "unet_medical": {
+        "inc.double_conv.0.weight": (64, 1, 3, 3),
+        "down4.maxpool_conv.1.double_conv.2.bias": (1024,),
+        "up1.up.weight": (1024, 512, 2, 2),
+        "up4.conv.double_conv.0.weight": (64, 128, 3, 3),
+        "outc.conv.bias": (2,),
+    },
+    "wide_deep": {
+        "Wide_b": (1,),
+        "dense_layer_1.weight": (3120, 1024),
+        "dense_layer_5.bias": (1,),
+        "wide_embeddinglookup.embedding_table": (200_000, 1),
+    },
+    "bilstm": {
+        "embedding.embedding_table": (20_000, 300),
+        "encoder.weight_ih_l1_reverse": (1024, 512),
+        "encoder.bias_hh_l0": (1024,),
+        "decoder.weight": (2, 1024),
+    },
 }
 
 
@@ -122,7 +161,7 @@ def test_graph(networks, name):
         value for value in graph.params if value.startswith("constant")
     }
     assert set(network.parameters_dict()) <= set(graph.params)
-    products = [node for node in graph.operators() if "dot" in node.op.traits]
+    products = [node for node in graph.operators() if node.op.traits & {"dot", "recurrent"}]
     multiplied = sum(
         node.op.cost_of([graph.type(v) for v in node.operands], node.attrs).flops // 2
         for node in products
@@ -133,10 +172,14 @@ def test_graph(networks, name):
 
 @pytest.mark.parametrize("name", SIZES)
 def test_symbolic_batch(name):
-    network, types = network_named(name, batch=symbol("n", 1), num_classes=7)
+    options = {} if name == "wide_deep" else {"num_classes": 7}
+    network, types = network_named(name, batch=symbol("n", 1), **options)
     graph = trace(network, *types)
     check(graph)
-    assert [str(graph.type(value)) for value in graph.outputs] == ["float32[n, 7]"]
+    shapes = {"wide_deep": ["n, 1"] * 2, "unet": ["n, 7, 256, 256"]}
+    shapes["unet_medical"] = ["n, 7, 388, 388"]
+    expected = [f"float32[{shape}]" for shape in shapes.get(name, ["n, 7"])]
+    assert [str(graph.type(value)) for value in graph.outputs] == expected
     assert not graph.equalities
 
 
@@ -150,6 +193,9 @@ def described(graph: Graph) -> str:
             kernel = f"{weight[2]}x{weight[3]}"
             inputs = kinds[0].shape[1]
             found.append(f"{kernel} {inputs}>{weight[0]}{depth}@{height}")
+        elif node.op.name == "convolution_transpose":
+            weight, height = kinds[1].shape, node.types[0].shape[2]
+            found.append(f"D{weight[2]}x{weight[3]} {weight[0]}>{weight[1]}@{height}")
         elif node.op.name == "max_pool":
             found.append(f"Max@{node.types[0].shape[2]}")
         elif node.op.name == "matmul":
@@ -190,8 +236,9 @@ def test_options():
         network_named("resnet51")
     with pytest.raises(ModelError, match="no option classes"):
         network_named("resnet50", classes=3)
-    with pytest.raises(ModelError, match="does not take sequences"):
-        network_named("lenet", length=3)
+    for name in ("lenet", "wide_deep"):
+        with pytest.raises(ModelError, match="does not take sequences"):
+            network_named(name, length=3)
     with pytest.raises(ModelError, match="positions end at 512"):
         trace(*_with_types(network_named("bert_base", length=513)))
 
@@ -365,3 +412,104 @@ def test_bert_takes_any_length():
         ids = np.ones(shape, np.int32)
         expected = results(network, ids, ids, ids)
         np.testing.assert_array_equal(evaluate(graph, [ids, ids, ids]), expected)
+
+
+def up(x, weight):
+    """A transposed convolution whose windows do not overlap."""
+    y = np.einsum("nchw,cokl->nohkwl", x, weight)
+    return y.reshape(*y.shape[:2], y.shape[2] * y.shape[3], -1)
+
+
+def half(x):
+    return windows(x, (2, 2), 2).max((4, 5))
+
+
+def test_unet_agrees_with_numpy():
+    network = UNet(1, 3, feature_scale=32)
+    p = randomised(network)
+    x = np.random.default_rng(1).standard_normal((2, 1, 32, 48)).astype(np.float32)
+
+    def convs(y, name, normal):
+        for place in range(2):
+            y = conv(y, p[f"{name}.convs.{place}.0.weight"], 1, (1, 1))
+            y = relu(norm(p, f"{name}.convs.{place}.1", y, 1e-5) if normal else y)
+        return y
+
+    levels = [convs(x.astype(np.float64), "conv0", True)]
+    for number in range(1, 5):
+        levels.append(convs(half(levels[-1]), f"conv{number}", True))
+    y = levels.pop()
+    for number in range(4, 0, -1):
+        name = f"up_concat{number}"
+        y = np.concatenate([up(y, p[f"{name}.up_conv.weight"]), levels.pop()], 1)
+        y = convs(y, f"{name}.conv", False)
+    (found,) = results(network, x)
+    expected = conv(y, p["final.weight"])
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+def test_a_level_of_the_unpadded_unet_agrees_with_numpy():
+    class Level(Cell):
+        def __init__(self):
+            super().__init__()
+            self.up = Up(4, 2)
+
+        def construct(self, deeper, beside):
+            return self.up(deeper, beside)
+
+    network = Level()
+    p = randomised(network)
+    generator = np.random.default_rng(1)
+    deeper = generator.standard_normal((1, 4, 6, 6)).astype(np.float32)
+    beside = generator.standard_normal((1, 2, 20, 18)).astype(np.float32)
+    y = np.concatenate([relu(up(deeper, p["up.up.weight"])), beside[:, :, 4:16, 3:15]], 1)
+    for place in (0, 2):
+        name = f"up.conv.double_conv.{place}"
+        y = relu(conv(y, p[f"{name}.weight"]) + p[f"{name}.bias"][:, None, None])
+    (found,) = results(network, deeper, beside)
+    np.testing.assert_allclose(found, y, rtol=1e-4, atol=1e-4 * np.abs(y).max())
+
+
+def test_small_wide_deep_agrees_with_numpy():
+    network = WideDeepModel(50, 5, 6, (8, 4))
+    p = randomised(network)
+    generator = np.random.default_rng(1)
+    ids = generator.integers(0, 50, (3, 5), dtype=np.int32)
+    values = generator.standard_normal((3, 5)).astype(np.float32)
+    wide = (p["wide_embeddinglookup.embedding_table"][ids][:, :, 0] * values).sum(1)
+    y = (p["deep_embeddinglookup.embedding_table"][ids] * values[:, :, None]).reshape(3, -1)
+    for number in range(1, 4):
+        y = y @ p[f"dense_layer_{number}.weight"] + p[f"dense_layer_{number}.bias"]
+        y = relu(y) if number < 3 else y
+    logits = y + wide[:, None] + p["Wide_b"]
+    found = results(network, ids, values)
+    np.testing.assert_allclose(found[0], logits, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found[1], 1 / (1 + np.exp(-logits)), rtol=1e-4, atol=1e-5)
+
+
+def lstm(p, name, suffix, x):
+    """All hidden states [time, batch, hidden] of one direction."""
+    weights, states = (p[f"{name}.weight_{kind}_{suffix}"].T for kind in ("ih", "hh"))
+    bias = p[f"{name}.bias_ih_{suffix}"] + p[f"{name}.bias_hh_{suffix}"]
+    h = c = np.zeros((x.shape[1], states.shape[0]))
+    found = []
+    for step in x[::-1] if suffix.endswith("reverse") else x:
+        gates = step @ weights + h @ states + bias
+        i, f, g, o = np.split(gates, 4, 1)
+        c = c / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))
+        h = np.tanh(c) / (1 + np.exp(-o))
+        found.append(h)
+    return np.array(found[::-1] if suffix.endswith("reverse") else found)
+
+
+def test_small_bilstm_agrees_with_numpy():
+    network = SentimentNet(40, 7, 5, 2, True, 3)
+    p = randomised(network)
+    ids = np.random.default_rng(1).integers(0, 40, (2, 6), dtype=np.int32)
+    y = p["embedding.embedding_table"][ids].swapaxes(0, 1)
+    for layer in range(2):
+        both = [lstm(p, "encoder", f"l{layer}{suffix}", y) for suffix in ("", "_reverse")]
+        y = np.concatenate(both, 2)
+    y = np.concatenate([y[0], y[-1]], 1) @ p["decoder.weight"].T + p["decoder.bias"]
+    (found,) = results(network, ids)
+    np.testing.assert_allclose(found, y, rtol=1e-4, atol=1e-5)
