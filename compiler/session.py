@@ -54,6 +54,7 @@ class Session:
             _spec(name, graph.type(value))
             for name, value in zip(graph.output_names, graph.outputs, strict=True)
         )
+        self._names = [spec.name for spec in self.inputs]
         self._bindings: dict[tuple[tuple[int, ...], ...], dict[str, int]] = {}
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
@@ -65,7 +66,13 @@ class Session:
 
     def run(self, output_names: Sequence[str] | None, feed: Mapping[str, Any]) -> list[Array]:
         """Outputs by name (None: all, in order) for inputs by name."""
-        results = self._run(self._ordered((), feed))
+        try:  # the usual case: all inputs and nothing else
+            inputs = [feed[name] for name in self._names]
+        except KeyError:
+            inputs = []
+        if len(feed) != len(inputs):
+            inputs = self._ordered((), feed)
+        results = self._run(inputs)
         if output_names is None:
             return results
         by_name = dict(zip((spec.name for spec in self.outputs), results, strict=True))

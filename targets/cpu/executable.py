@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import math
 import os
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,7 +44,24 @@ class _Sizes:
     arena: int
 
 
+class _Frame:
+    """Memory of one run at a time: what the native function is given, and its arena.
+
+    ``fields`` has eight-byte fields: addresses of inputs and outputs, context, failure,
+    symbols. ``sizes`` is what the arena and the symbols are set for.
+    """
+
+    __slots__ = ("arena", "arguments", "fields", "sizes")
+
+    def __init__(self, fields: ctypes.Array[ctypes.c_int64], arena: Array) -> None:
+        self.fields, self.arena = fields, arena
+        self.arguments: tuple[int, int, int] = (0, 0, 0)
+        self.sizes: _Sizes | None = None
+
+
 _REMEMBERED_SIZES = 64
+# Where larger tensors start matters: vectors of a shifted one straddle cache lines.
+_LEAST_ALIGNED = 4096
 
 
 class CpuExecutable:
@@ -65,13 +81,15 @@ class CpuExecutable:
         self._function = _FUNCTION(code.address(ENTRY))
         self._params = params
         self._param_table = np.array([address_of(array) for array in params], np.int64)
-        self._params_at = address_of(self._param_table)
         # Neither the arena nor a tensor whose size the run itself decides may be larger.
         self._memory_limit = _physical_memory()
-        # Arenas are kept between runs: a run allocates nothing once shapes have been seen.
-        self._arenas: list[Array] = []
+        self._outputs_at = len(info.inputs)
+        self._context_at = self._outputs_at + len(info.outputs)
+        self._failure_at = self._context_at + len(Context)
+        # Frames and arenas are kept between runs: a run allocates only its outputs once shapes
+        # have been seen. Taking from a list and giving back to it need no lock.
+        self._idle: list[_Frame] = []
         self._known_sizes: dict[tuple[int, ...], _Sizes] = {}
-        self._lock = threading.Lock()
         self._free = _c_free()
 
     def arena_bytes(self, symbols: Mapping[str, int]) -> int:
@@ -81,33 +99,72 @@ class CpuExecutable:
     def __call__(self, inputs: Sequence[Array], symbols: Mapping[str, int]) -> list[Array]:
         """Outputs for contiguous inputs of the right types; ``symbols`` from their shapes."""
         sizes = self._sizes(symbols)
-        outputs = [None if shape is None else empty(shape, dtype) for shape, dtype in sizes.outputs]
-        # One block of eight-byte fields: values, context, failure, symbols. Building it is much
-        # of what a small network's run costs.
-        count = len(inputs) + len(outputs)
-        failure = count + len(Context)
-        frame = np.empty(failure + 2 + len(sizes.symbols), np.int64)
-        place = address_of(frame)
-        arena = self._take_arena(sizes.arena)
+        frame = self._take_frame(sizes)
+        fields = frame.fields
         try:
-            with borrowed_pool(self.threads) as pool:
-                frame[:] = [
-                    *map(address_of, inputs),
-                    *(0 if array is None else address_of(array) for array in outputs),
-                    *(self._params_at, place + 8 * (failure + 2), place + 8 * failure),
-                    *(self._memory_limit, pool),
-                    *(0, 0),
-                    *sizes.symbols,
-                ]
-                failed = self._function(place, address_of(arena), place + 8 * count)
+            for number, array in enumerate(inputs):
+                fields[number] = address_of(array)
+            outputs: list[Array | None] = []
+            place = self._outputs_at
+            for shape, dtype in sizes.outputs:
+                if shape is None:
+                    outputs.append(None)
+                    fields[place] = 0
+                else:
+                    output = empty(shape, dtype)
+                    outputs.append(output)
+                    fields[place] = address_of(output)
+                place += 1
+            if self.threads == 1:
+                failed = self._function(*frame.arguments)
+            else:
+                with borrowed_pool(self.threads) as pool:
+                    fields[self._context_at + Context.POOL] = pool
+                    failed = self._function(*frame.arguments)
+            if failed:
+                step, code = fields[self._failure_at : self._failure_at + 2]
+                raise self._error(step, code)
+            if not self.info.late_outputs:
+                return outputs  # type: ignore[return-value]
+            values = list(fields)[self._failure_at + 2 :]
+            measured = dict(zip(self.info.symbols, values, strict=False))
+            return self._collect(outputs, list(fields), {**measured, **symbols})
         finally:
-            self._give_arena(arena)
-        if failed:
-            raise self._error(int(frame[failure]), int(frame[failure + 1]))
-        if not self.info.late_outputs:
-            return [array for array in outputs if array is not None]
-        measured = dict(zip(self.info.symbols, frame[failure + 2 :].tolist(), strict=False))
-        return self._collect(outputs, frame, {**measured, **symbols}, len(inputs))
+            self._idle.append(frame)
+
+    def _take_frame(self, sizes: _Sizes) -> _Frame:
+        """A frame with an arena that is large enough; none but this run has it."""
+        try:
+            frame = self._idle.pop()
+        except IndexError:
+            frame = self._new_frame(len(sizes.symbols))
+        if frame.sizes is not sizes:
+            if len(frame.arena) < sizes.arena:
+                frame.arena = self._new_arena(sizes.arena)
+            first = ctypes.addressof(frame.fields)
+            context = first + 8 * self._context_at
+            frame.arguments = (first, address_of(frame.arena), context)
+            frame.fields[self._failure_at + 2 :] = list(sizes.symbols)
+            frame.sizes = sizes
+        elif self.info.late_outputs:
+            frame.fields[self._failure_at + 2 :] = list(
+                sizes.symbols
+            )  # the last run measured others
+        return frame
+
+    def _new_frame(self, symbols: int) -> _Frame:
+        fields = (ctypes.c_int64 * (self._failure_at + 2 + symbols))()
+        first = ctypes.addressof(fields)
+        context = {
+            Context.PARAMS: address_of(self._param_table),
+            Context.SYMBOLS: first + 8 * (self._failure_at + 2),
+            Context.FAILURE: first + 8 * self._failure_at,
+            Context.MEMORY_LIMIT: self._memory_limit,
+            Context.POOL: 0,
+        }
+        for name, value in context.items():
+            fields[self._context_at + name] = value
+        return _Frame(fields, np.empty(0, np.uint8))
 
     def _sizes(self, symbols: Mapping[str, int]) -> _Sizes:
         """What follows from the symbols, remembered for the last of them."""
@@ -129,9 +186,8 @@ class CpuExecutable:
     def _collect(
         self,
         outputs: Sequence[Array | None],
-        values: Array,
+        fields: Sequence[int],
         symbols: Mapping[str, int],
-        first: int,
     ) -> list[Array]:
         """Late outputs are copied out of native memory, which is freed then."""
         results: list[Array] = []
@@ -141,33 +197,25 @@ class CpuExecutable:
                 type_ = self.info.outputs[number]
                 shape = tuple(evaluate(extent, symbols) for extent in type_.shape)
                 array = empty(shape, type_.numpy)
-                address = int(values[first + number])
+                address = fields[self._outputs_at + number]
                 if array.nbytes:
-                    ctypes.memmove(array.ctypes.data, address, array.nbytes)
+                    ctypes.memmove(address_of(array), address, array.nbytes)
                 native.add(address)
             results.append(array)
         for address in native:
             self._free(address)
         return results
 
-    def _take_arena(self, nbytes: int) -> Array:
-        with self._lock:
-            for number, arena in enumerate(self._arenas):
-                if arena.nbytes >= nbytes:
-                    return self._arenas.pop(number)
+    def _new_arena(self, nbytes: int) -> Array:
         if nbytes <= self._memory_limit:
             try:
-                return block(max(nbytes, 1))
+                return block(nbytes)
             except MemoryError:
                 pass
         raise LimitError(
             f"a run needs {nbytes} bytes for intermediate tensors; "
             f"this machine has {self._memory_limit}"
         )
-
-    def _give_arena(self, arena: Array) -> None:
-        with self._lock:
-            self._arenas.append(arena)
 
     def _error(self, number: int, code: int) -> Error:
         step = self.info.steps[number]
@@ -188,8 +236,10 @@ def _physical_memory() -> int:
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """An uninitialised array that starts on a cache line."""
+    """An uninitialised array; a large one starts on a cache line."""
     nbytes = math.prod(shape) * dtype.itemsize
+    if nbytes < _LEAST_ALIGNED:
+        return np.empty(shape, dtype)
     memory = np.empty(nbytes + ALIGNMENT, np.uint8)
     start = -address_of(memory) % ALIGNMENT
     return memory[start : start + nbytes].view(dtype).reshape(shape)

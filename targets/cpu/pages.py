@@ -7,7 +7,9 @@ faster.
 
 from __future__ import annotations
 
+import ctypes
 import mmap
+import sys
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -20,10 +22,32 @@ _LARGE_PAGE = 2 << 20
 _LEAST = 1 << 20
 
 
-def address_of(array: Array) -> int:
-    """Where the elements are; several times quicker than ``array.ctypes.data``."""
+# Where NumPy keeps an array's address, as its C headers publish it: behind the object's head.
+_HEAD = object.__basicsize__
+
+
+def _read_address(array: Array) -> int:
+    address: int | None = ctypes.c_void_p.from_address(id(array) + _HEAD).value
+    return address or 0
+
+
+def _ask_address(array: Array) -> int:
     address: int = array.__array_interface__["data"][0]
     return address
+
+
+def _can_read() -> bool:
+    """True where the field is where it should be (CPython; other interpreters have objects
+    that are not C structures)."""
+    if sys.implementation.name != "cpython":
+        return False
+    probes: list[Array] = [np.empty(3), np.empty((2, 2), np.int8)[1:], np.empty(1, np.float32)]
+    return all(_read_address(probe) == _ask_address(probe) for probe in probes)
+
+
+# Where the elements of an array are. Asking NumPy takes a microsecond, a tenth of what a small
+# network's run does.
+address_of = _read_address if _can_read() else _ask_address
 
 
 def block(nbytes: int) -> Array:
