@@ -1,5 +1,7 @@
 """Copying a strided block: the one kernel behind transpose, slice, concat, expand and others."""
 
+# mypy: allow-untyped-calls
+
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -133,7 +133,8 @@ def _all_axes(*keys: str) -> Callable[[Rewriter, Node], Value]:
 def _pool(rewriter: Rewriter, node: Node) -> Value:
     op = CHANNELS_LAST[node.op]
     inputs = [rewriter.last(node.operands[0])]
-    return rewriter.graph.add_node(op, inputs, node.attrs, node.name, node.origin).outputs[0]
+    attrs = {**node.attrs, "width": rewriter.choices.width}
+    return rewriter.graph.add_node(op, inputs, attrs, node.name, node.origin).outputs[0]
 
 
 def _resize_stance(graph: Graph, node: Node) -> Stance:

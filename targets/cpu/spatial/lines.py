@@ -52,7 +52,12 @@ class Line:
 
 
 class LineWriter(ABC):
-    """Emits a kernel that computes one line of an image a work item."""
+    """Emits a kernel that computes one line of an image a work item.
+
+    Its operands are the source, the weights unless it is not ``weighted``, and the output.
+    """
+
+    weighted = True
 
     def __init__(self, geometry: Geometry, ahead: bool = False) -> None:
         self.geometry, self.ahead = geometry, ahead
@@ -77,8 +82,8 @@ class LineWriter(ABC):
         item, x = function.args[:2]
         source_extents = function.args[2 : 2 + rank]
         packed = function.args[2 + rank]
-        out = function.args[4 + rank]
-        output_extents = function.args[5 + rank : 5 + 2 * rank]
+        after = 4 + rank if self.weighted else 2 + rank
+        out, output_extents = function.args[after], function.args[after + 1 : after + 1 + rank]
         spatial = slice(2, None) if geometry.channels_first else slice(1, -1)
         source = _sizes(geometry.source, source_extents[spatial])
         output = _sizes(geometry.output, output_extents[1:-1])
@@ -189,6 +194,13 @@ class LineWriter(ABC):
                 pixel = builder.add(pixel, bit)
             rows //= 2
 
+    def tile_name(self, builder: ir.IRBuilder, rows: int, taps: Taps, columns: int) -> str:
+        """A name for the function of a tile."""
+        edge = ""
+        if taps != self.geometry.inside(rows):
+            edge = f".edge{self._edges.setdefault(taps, len(self._edges))}"
+        return f"{builder.function.name}.tile{rows}x{columns}{edge}"
+
     def tile_function(
         self, builder: ir.IRBuilder, rows: int, taps: Taps, columns: int
     ) -> tuple[ir.Function, bool]:
@@ -197,10 +209,7 @@ class LineWriter(ABC):
         True if the function has no body yet.
         """
         module: Any = builder.module
-        edge = ""
-        if taps != self.geometry.inside(rows):
-            edge = f".edge{self._edges.setdefault(taps, len(self._edges))}"
-        name = f"{builder.function.name}.tile{rows}x{columns}{edge}"
+        name = self.tile_name(builder, rows, taps, columns)
         if name in module.globals:
             return module.globals[name], False
         types = [POINTER, POINTER, POINTER, *[I64] * (2 * len(self.leading))]

@@ -16,6 +16,8 @@ from ....ops.define import operator
 from ....ops.max_pool import lowest, max_pool
 from ....ops.pool import average_pool
 from ....ops.pool_kernels import count_inside
+from ..emitted import EmittedBody
+from .pool_writer import PoolGeometry, PoolWriter
 
 
 def _first(x: TensorType) -> TensorType:
@@ -39,6 +41,7 @@ def spatial_max_pool(
     pads_begin: Sequence[Extent] = (),
     pads_end: Sequence[Extent] = (),
     ceil_mode: bool = False,
+    width: int = 16,
 ) -> Array:
     """``max_pool`` of ``x`` [N, spatial..., C]."""
     result = max_pool.reference(
@@ -54,7 +57,7 @@ def spatial_max_pool(
 
 
 @spatial_max_pool.infer
-def _(x: TensorType, **attributes: object) -> TensorType:
+def _(x: TensorType, *, width: int, **attributes: object) -> TensorType:
     return _last(max_pool.infer_types([_first(x)], attributes)[0])
 
 
@@ -69,7 +72,12 @@ def _(
     pads_begin: Sequence[Extent],
     pads_end: Sequence[Extent],
     ceil_mode: bool,
+    width: int,
 ) -> Call:
+    window = (kernel, strides, dilations, pads_begin, pads_end)
+    emitted = _emitted(x, out, *window, width)
+    if emitted is not None:
+        return emitted
     moves = _moves(kernel, strides, dilations, pads_begin)
     return _rows(_max_pool_row, x, out, moves, [lowest(x.dtype)])
 
@@ -85,6 +93,7 @@ def spatial_average_pool(
     pads_end: Sequence[Extent] = (),
     ceil_mode: bool = False,
     count_include_pad: bool = False,
+    width: int = 16,
 ) -> Array:
     """``average_pool`` of ``x`` [N, spatial..., C]."""
     result = average_pool.reference(
@@ -101,7 +110,7 @@ def spatial_average_pool(
 
 
 @spatial_average_pool.infer
-def _(x: TensorType, **attributes: object) -> TensorType:
+def _(x: TensorType, *, width: int, **attributes: object) -> TensorType:
     return _last(average_pool.infer_types([_first(x)], attributes)[0])
 
 
@@ -117,7 +126,12 @@ def _(
     pads_end: Sequence[Extent],
     ceil_mode: bool,
     count_include_pad: bool,
+    width: int,
 ) -> Call:
+    window = (kernel, strides, dilations, pads_begin, pads_end)
+    emitted = _emitted(x, out, *window, width, mean=True, include=count_include_pad)
+    if emitted is not None:
+        return emitted
     moves = _moves(kernel, strides, dilations, pads_begin)
     behind = _lifted(pads_end or (0,) * len(kernel), 0)
     return _rows(_average_pool_row, x, out, moves, [*behind, int(count_include_pad)])
@@ -125,6 +139,39 @@ def _(
 
 # The channels-last form of each pool.
 CHANNELS_LAST: dict[Op, Op] = {max_pool: spatial_max_pool, average_pool: spatial_average_pool}
+
+
+def _emitted(
+    x: Operand,
+    out: Operand,
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    pads_begin: Sequence[Extent],
+    pads_end: Sequence[Extent],
+    width: int,
+    mean: bool = False,
+    include: bool = False,
+) -> Call | None:
+    """The generated kernel, for float32 images with known channels and paddings."""
+    ones, zeros = (1,) * len(kernel), (0,) * len(kernel)
+    begin = [pad for pad in pads_begin or zeros if isinstance(pad, int)]
+    end = [pad for pad in pads_end or zeros if isinstance(pad, int)]
+    channels = x.shape[-1]
+    open_pads = len(begin) < len(kernel) or len(end) < len(kernel)
+    if x.dtype != "float32" or not isinstance(channels, int) or channels == 0 or open_pads:
+        return None
+    sizes = [extent if isinstance(extent, int) else None for extent in x.shape[1:-1]]
+    counts = [extent if isinstance(extent, int) else None for extent in out.shape[1:-1]]
+    if sizes[-1] is None or counts[-1] is None:
+        sizes[-1] = counts[-1] = None
+    geometry = PoolGeometry(
+        1, 1, channels, tuple(sizes), tuple(counts), tuple(kernel), tuple(strides or ones),
+        tuple(dilations or ones), tuple(begin), False, width, mean, tuple(end), include,
+    )  # fmt: skip
+    writer = PoolWriter(geometry)
+    body = EmittedBody("spatial_pool", (geometry,), 2, channels, writer.write)
+    return Call(body, (x.whole(), out.whole()), items=product(out.shape[:-1][:-1]))
 
 
 def _lifted(entries: Sequence[Extent], one: int) -> tuple[Extent, ...]:
