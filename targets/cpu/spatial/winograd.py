@@ -17,7 +17,7 @@ from ....ops.convolution import convolution
 from ....ops.define import operator
 from ..emitted import EmittedBody
 from .winograd_blocks import BlockWriter
-from .winograd_plan import plan_for
+from .winograd_cost import plan_for
 from .winograd_points import PointWriter
 from .winograd_transforms import TILES, unpack_kernels
 

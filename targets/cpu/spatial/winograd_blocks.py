@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from llvmlite import ir
 
 from ..dense.tile import address, constant
 from ..emitted import Finish
 from .loops import for_each
 from .winograd_inputs import InputTransform
-from .winograd_products import Products, fetch_part
+from .winograd_products import Ahead, Products, next_panel, part_of
 from .winograd_region import Region, stack
 from .winograd_writer import WinogradWriter
 
@@ -40,20 +42,26 @@ class BlockWriter(WinogradWriter):
                 b = builder.add(builder.mul(p, constant(plan.panels)), first)
                 b = address(builder, packed, builder.mul(b, constant(plan.panel_size)))
                 c = address(builder, products, builder.mul(p, constant(plan.product_step)))
-                if plan.fetches_images:
-                    self._fetch_source(builder, source, block, first, p)
-                    self._fetch_output(builder, out, image, region, column, maps, p)
 
                 def panel(k: ir.Value, columns: int) -> None:
                     at_b = address(builder, b, builder.mul(k, constant(plan.panel_size)))
                     at_c = address(builder, c, builder.mul(k, constant(plan.columns)))
-                    multiply.panel((a, at_b, at_c), count, columns)
+                    ahead = self._ahead(
+                        builder,
+                        at_b,
+                        (source, out),
+                        image,
+                        block,
+                        region,
+                        (p, builder.add(first, k)),
+                    )
+                    multiply.panel((a, at_b, at_c), count, columns, ahead)
 
                 self.each_panel(builder, maps, panel)
 
             for size in sizes:
                 with builder.if_then(builder.icmp_signed("==", tiles, constant(size))):
-                    for_each(builder, plan.points, lambda p, size=size: point(p, size))
+                    for_each(builder, plan.points, partial(point, count=size))
             self.finish_outputs(builder, finish, (products, out), image, region, column, maps)
 
         self.each_group(builder, group)
@@ -66,15 +74,36 @@ class BlockWriter(WinogradWriter):
         first_column, columns = _cut(builder, builder.srem(block, across), cuts[1])
         return first_row, rows, first_column, columns
 
-    def _fetch_source(
+    def _ahead(
         self,
         builder: ir.IRBuilder,
-        source: ir.Value,
+        kernels: ir.Value,
+        places: tuple[ir.Value, ir.Value],
+        image: ir.Value,
         block: ir.Value,
-        first: ir.Value,
-        point: ir.Value,
-    ) -> None:
-        """Fetch a part of what the next block reads (behind the last one, of anything)."""
+        region: Region,
+        which: tuple[ir.Value, ir.Value],
+    ) -> list[Ahead]:
+        """What to fetch while a panel is multiplied.
+
+        The next panel, and parts of what the next block reads and this one writes.
+        """
+        plan = self.plan
+        point, panel = which
+        number = builder.add(builder.mul(panel, constant(plan.points)), point)
+        parts = plan.points * plan.panels
+        following = self._following(builder, places[0], block)
+        output = self._output(builder, places[1], image, region)
+        return [
+            next_panel(plan, builder, kernels),
+            part_of(builder, following, number, parts, False),
+            part_of(builder, output, number, parts, True),
+        ]
+
+    def _following(
+        self, builder: ir.IRBuilder, source: ir.Value, block: ir.Value
+    ) -> tuple[ir.Value, int, int, int]:
+        """The source of the next block; behind the last one that is anything."""
         plan = self.plan
         region = self._region(builder, builder.add(block, constant(1)))
         y = builder.sub(builder.mul(region[0], constant(plan.tile)), constant(plan.pads[0]))
@@ -83,39 +112,19 @@ class BlockWriter(WinogradWriter):
         place = address(builder, source, builder.mul(pixel, constant(plan.channels)))
         more = plan.filtering.inputs - plan.tile
         rows, columns = (max(plan.cuts(axis)) * plan.tile + more for axis in (0, 1))
-        step = plan.source[1] * plan.channels
-        rectangle = (place, rows, columns * plan.channels, step)
-        number = builder.mul(builder.sdiv(first, constant(plan.group)), constant(plan.points))
-        number = builder.add(number, point)
-        fetch_part(builder, rectangle, number, plan.points * plan.groups, write=False)
+        return place, rows, columns * plan.channels, plan.source[1] * plan.channels
 
-    def _fetch_output(
-        self,
-        builder: ir.IRBuilder,
-        out: ir.Value,
-        image: ir.Value,
-        region: Region,
-        column: ir.Value,
-        maps: int,
-        point: ir.Value,
-    ) -> None:
-        """Fetch a part of what this block will write; stores would wait for it."""
+    def _output(
+        self, builder: ir.IRBuilder, out: ir.Value, image: ir.Value, region: Region
+    ) -> tuple[ir.Value, int, int, int]:
         plan = self.plan
         y = builder.mul(image, constant(plan.output[0]))
         y = builder.add(y, builder.mul(region[0], constant(plan.tile)))
         x = builder.mul(region[2], constant(plan.tile))
         pixel = builder.add(builder.mul(y, constant(plan.output[1])), x)
         place = address(builder, out, builder.mul(pixel, constant(plan.maps)))
-        place = address(builder, place, column)
         rows, pixels = (max(plan.cuts(axis)) * plan.tile for axis in (0, 1))
-        line = plan.output[1] * plan.maps
-        if maps == plan.maps:
-            rectangle = (place, rows, pixels * plan.maps, line)
-            fetch_part(builder, rectangle, point, plan.points, write=True)
-            return
-        for k in range(rows):
-            at = address(builder, place, k * line)
-            fetch_part(builder, (at, pixels, maps, plan.maps), point, plan.points, write=True)
+        return place, rows, pixels * plan.maps, plan.output[1] * plan.maps
 
 
 def _cut(builder: ir.IRBuilder, number: ir.Value, cuts: list[int]) -> tuple[ir.Value, ir.Value]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-from ..dense.tile import largest_rows
 from .geometry import balanced
 from .winograd_transforms import Filtering
 
@@ -38,10 +37,10 @@ class OutputRun:
 class Plan:
     """One Winograd convolution of an image [rows, columns, channels] and how it is computed.
 
-    Tiles of ``block`` rows and columns are transformed together where the products of all
-    points follow at once; ``by_points`` does each step for a whole image instead, so that
-    packed kernels are read only once. ``vectors`` are those of a panel of packed kernels, and
-    ``group`` is how many panels are multiplied with before outputs are transformed.
+    Blocks of ``block`` rows and columns of tiles are computed from the source to the output,
+    one after the other; ``by_points`` does each step for whole images instead, so that packed
+    kernels are read only once. ``vectors`` are those of a panel of packed kernels. ``group`` is
+    how many panels are multiplied with before outputs are transformed, or in one work item.
     """
 
     channels: int
@@ -56,8 +55,6 @@ class Plan:
     group: int
     block: tuple[int, int]
     by_points: bool
-    fetches_kernels: bool  # fetch the next panel of kernels while multiplying with one
-    fetches_images: bool  # fetch the source of the next block, and the output, while multiplying
 
     @functools.cached_property
     def filtering(self) -> Filtering:
@@ -174,23 +171,3 @@ class Plan:
 
 def _odd_lines(floats: int) -> int:
     return (-(-floats // _LINE) | 1) * _LINE
-
-
-def plan_for(
-    channels: int,
-    maps: int,
-    source: tuple[int, int],
-    output: tuple[int, int],
-    pads: tuple[int, int],
-    tile: int,
-    width: int,
-    columns: int,
-) -> Plan:
-    """The schedule for kernels that are packed in panels of ``columns`` maps."""
-    vectors = columns // width
-    tiles = -(-output[0] // tile), -(-output[1] // tile)
-    most = largest_rows(width, vectors)
-    return Plan(
-        channels, maps, source, output, pads, tile, width, vectors, most, 2,
-        (max(1, min(tiles[0], most // tiles[1])), min(most, tiles[1])), False, False, False,
-    )  # fmt: skip

@@ -8,7 +8,7 @@ from ..dense.tile import address, constant
 from ..emitted import Finish
 from .loops import for_each
 from .winograd_inputs import InputTransform
-from .winograd_products import Products
+from .winograd_products import Products, next_panel
 from .winograd_region import Region
 from .winograd_writer import WinogradWriter
 
@@ -51,7 +51,8 @@ class PointWriter(WinogradWriter):
             def image(which: ir.Value) -> None:
                 from_ = address(builder, a, builder.mul(which, constant(plan.input_size)))
                 to = address(builder, at_c, builder.mul(which, constant(plan.product_size)))
-                multiply.panel((from_, at_b, to), plan.block_tiles, columns)
+                ahead = [next_panel(plan, builder, at_b)]
+                multiply.panel((from_, at_b, to), plan.block_tiles, columns, ahead)
 
             for_each(builder, images, image)
 

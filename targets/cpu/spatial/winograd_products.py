@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from llvmlite import ir
 
@@ -14,7 +15,15 @@ from .winograd_region import POINTER, local_function
 
 _LINE = 16  # floats of a cache line
 _UNROLL = 4
-_RUN = 16  # lines that are read ahead at once
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """Memory to fetch while one panel is multiplied: ``lines`` cache lines from ``place`` on."""
+
+    place: ir.Value
+    lines: int
+    write: bool = False
 
 
 class Products:
@@ -22,20 +31,20 @@ class Products:
 
     def __init__(self, plan: Plan, builder: ir.IRBuilder) -> None:
         self.plan, self.builder = plan, builder
+        self.rounds = plan.channels // _UNROLL
 
-    def panel(self, places: Sequence[ir.Value], tiles: int, columns: int) -> None:
+    def panel(
+        self, places: Sequence[ir.Value], tiles: int, columns: int, ahead: Sequence[Ahead] = ()
+    ) -> None:
         """One panel of one point times some tiles, by register tiles of about equal height.
 
-        ``places`` are the transformed inputs of the point, the panel, and the products. The
-        panel behind this one is fetched meanwhile if the plan says so.
+        ``places`` are the transformed inputs of the point, the panel, and the products.
         """
         plan, builder = self.plan, self.builder
         a, b, c = places
         heights = balanced(tiles, plan.rows)
-        rounds = plan.channels // _UNROLL
-        lines = _UNROLL * plan.columns // _LINE  # of a panel, read in one round
-        lines = -(-lines // len(heights)) if plan.fetches_kernels else 0
-        ahead = address(builder, b, plan.panel_size)
+        per_round = [-(-part.lines // max(1, self.rounds * len(heights))) for part in ahead]
+        lines = tuple((k, part.write) for k, part in zip(per_round, ahead, strict=True))
         start = done = 0
         for height in sorted(set(heights), reverse=True):
             count = heights.count(height)
@@ -52,18 +61,28 @@ class Products:
                 at_a = address(builder, a, builder.mul(row, constant(plan.input_pitch)))
                 at_c = address(builder, c, builder.mul(row, constant(plan.product_pitch)))
                 part = builder.add(k, constant(done))
-                part = builder.mul(part, constant(rounds * lines * _LINE))
-                builder.call(tile, [at_a, b, at_c, address(builder, ahead, part)])
+                fetched = [
+                    address(
+                        builder,
+                        some.place,
+                        builder.mul(part, constant(self.rounds * count_ * _LINE)),
+                    )
+                    for some, count_ in zip(ahead, per_round, strict=True)
+                ]
+                builder.call(tile, [at_a, b, at_c, *fetched])
 
             for_each(builder, count, one)
             start += count * height
             done += count
 
-    def _tile_function(self, rows: int, columns: int, lines: int) -> ir.Function:
-        """``tile(a, b, c, ahead)``: one register tile; each round fetches some lines ahead."""
+    def _tile_function(
+        self, rows: int, columns: int, lines: tuple[tuple[int, bool], ...]
+    ) -> ir.Function:
+        """``tile(a, b, c, ahead...)``: one register tile; each round fetches lines ahead."""
         plan = self.plan
-        name = f"tile{rows}x{columns}"
-        function, fresh = local_function(self.builder, name, (POINTER,) * 4)
+        fetched = "".join(f"{'w' if write else 'r'}{count}" for count, write in lines)
+        name = f"tile{rows}x{columns}{fetched}"
+        function, fresh = local_function(self.builder, name, (POINTER,) * (3 + len(lines)))
         if not fresh:
             return function
         builder = ir.IRBuilder(function.append_basic_block("entry"))
@@ -74,7 +93,7 @@ class Products:
             f"llvm.fma.v{plan.width}f32",
             ir.FunctionType(vector, [vector] * 3),
         )
-        a, b, c, ahead = function.args
+        a, b, c, *ahead = function.args
 
         def steps(at_a: ir.Value, at_b: ir.Value, values: Values, count: int) -> Values:
             values = list(values)
@@ -96,21 +115,24 @@ class Products:
             return values
 
         def body(_: ir.Value, carried: Values) -> Values:
-            at_a, at_b, at_ahead, *values = carried
-            for line in range(lines):
-                fetch(builder, address(builder, at_ahead, line * _LINE), write=False)
+            at_a, at_b, *rest = carried
+            places, values = rest[: len(lines)], rest[len(lines) :]
+            for place, (count, write) in zip(places, lines, strict=True):
+                for line in range(count):
+                    fetch(builder, address(builder, place, line * _LINE), write)
             values = steps(at_a, at_b, values, _UNROLL)
             moved = [
-                address(builder, at_a, _UNROLL),
-                address(builder, at_b, _UNROLL * plan.columns),
-                address(builder, at_ahead, lines * _LINE),
+                address(builder, place, count * _LINE)
+                for place, (count, _) in zip(places, lines, strict=True)
             ]
-            return [*moved, *values]
+            at_a = address(builder, at_a, _UNROLL)
+            return [at_a, address(builder, at_b, _UNROLL * plan.columns), *moved, *values]
 
         acc: Values = [ir.Constant(vector, None)] * (rows * shape.vectors)
         rounds, rest = divmod(plan.channels, _UNROLL)
         if rounds:
-            a, b, _, *acc = repeat(builder, rounds, [a, b, ahead, *acc], body)
+            a, b, *rest_ = repeat(builder, rounds, [a, b, *ahead, *acc], body)
+            acc = rest_[len(lines) :]
         acc = steps(a, b, acc, rest)
         by_rows = [acc[i * shape.vectors : (i + 1) * shape.vectors] for i in range(rows)]
         # Rows of products are whole vectors long.
@@ -127,26 +149,24 @@ def fetch(builder: ir.IRBuilder, place: ir.Value, write: bool) -> None:
     builder.call(function, [place, *numbers])
 
 
-def fetch_part(
+def part_of(
     builder: ir.IRBuilder,
     rectangle: tuple[ir.Value, int, int, int],
     number: ir.Value,
     parts: int,
     write: bool,
-) -> None:
-    """Fetch one of ``parts`` parts of a rectangle: its place, rows, floats of a row, row step."""
+) -> Ahead:
+    """One of ``parts`` parts of a rectangle: its place, rows, floats of a row, row step."""
     place, rows, floats, step = rectangle
     lines = -(-floats // _LINE)
-    runs = -(-lines // _RUN)
+    runs = max(1, min(parts // rows, lines))  # of one row
     length = -(-lines // runs)
-    share = -(-rows * runs // parts)
+    row = builder.udiv(number, constant(runs))
+    along = builder.mul(builder.urem(number, constant(runs)), constant(length * _LINE))
+    offset = builder.add(builder.mul(row, constant(step)), along)
+    return Ahead(address(builder, place, offset), length, write)
 
-    def run(k: ir.Value) -> None:
-        which = builder.add(builder.mul(number, constant(share)), k)
-        row = builder.udiv(which, constant(runs))
-        along = builder.mul(builder.urem(which, constant(runs)), constant(length * _LINE))
-        at = address(builder, place, builder.add(builder.mul(row, constant(step)), along))
-        for line in range(length):
-            fetch(builder, address(builder, at, line * _LINE), write)
 
-    for_each(builder, share, run)
+def next_panel(plan: Plan, builder: ir.IRBuilder, panel: ir.Value) -> Ahead:
+    """The panel of kernels behind one."""
+    return Ahead(address(builder, panel, plan.panel_size), -(-plan.panel_size // _LINE))

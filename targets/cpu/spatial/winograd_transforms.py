@@ -17,6 +17,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from llvmlite import ir
@@ -29,7 +30,7 @@ _PAIRS = {2: (1.0,), 4: (0.75, 1.5), 6: (0.5, 1.0, 2.0)}
 TILES = tuple(_PAIRS)  # outputs of a tile along one axis
 
 Terms = tuple[tuple[int, float], ...]  # input numbers with their factors
-MaybeZero = ir.Value | None  # None is a zero that is known when code is emitted
+MaybeZero: TypeAlias = ir.Value | None  # None is a zero that is known when code is emitted
 
 
 @dataclass(frozen=True, slots=True)
