@@ -25,7 +25,7 @@ _VERDICTS = {
 @model_argument
 @click.option("--target", default="cpu", show_default=True, help="Whose kernels to look for.")
 @common_options
-def verb(model: str, target: str, json_file: str | None, quiet: bool, no_progress: bool) -> int:
+def verb(model: str, target: str, output: Output) -> int:
     """Tell whether MODEL is valid, and list all that is not supported.
 
     Exit status: 0 valid and supported, 3 invalid, 4 unsupported, 5 beyond limits.
@@ -34,7 +34,6 @@ def verb(model: str, target: str, json_file: str | None, quiet: bool, no_progres
     from ..ir import check as check_graph
     from .subject import subject_of
 
-    output = Output(json_file, quiet, no_progress)
     status: int = Exit.OK
     problems: list[str] = []
     try:

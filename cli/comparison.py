@@ -1,9 +1,9 @@
-"""Two engines on one model, each in a process of its own, taking turns.
+"""Several engines on one model, each in a process of its own, taking turns.
 
 What is compared is measured side by side: a machine's speed changes within seconds, and
-threads of an engine that has just run keep spinning for a while, so that two engines in one
-process, or one after the other, do not see the same machine. The ratio is the median of the
-ratios of single turns.
+threads of an engine that has just run keep spinning for a while, so that engines in one process,
+or one after the other, do not see the same machine. A ratio is the median of the ratios of
+single turns.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -106,17 +106,18 @@ class Measured:
 
 
 def take_turns(
-    engines: tuple[EngineProcess, EngineProcess],
-    found: tuple[Measured, Measured],
+    engines: Sequence[EngineProcess],
+    found: Sequence[Measured],
     seconds: float,
     count: int | None = None,
 ) -> None:
-    """Measure both engines for ``seconds`` in all, or until each has run ``count`` times."""
+    """Measure the engines for ``seconds`` in all, or until each has run ``count`` times."""
     end = time.perf_counter() + seconds
     number = 0
     while True:
         # Who begins changes, so that a drift of the machine's speed favours nobody.
-        for index in (0, 1) if number % 2 == 0 else (1, 0):
+        for place in range(len(engines)):
+            index = (number + place) % len(engines)
             time.sleep(PAUSE_SECONDS)
             left = None if count is None else count - len(found[index].latencies)
             if left is None or left > 0:
@@ -146,13 +147,16 @@ def ratio_of(ours: Measured, peer: Measured) -> dict[str, float]:
 
 def difference(ours: EngineProcess, peer: EngineProcess, folder: Path) -> float:
     """Largest difference of the outputs, relative to the largest magnitude of each output."""
-    outputs: list[list[Array]] = []
-    for engine in (ours, peer):
-        path = folder / f"{engine.name}.outputs.npz"
+    pairs = zip(_outputs(ours, folder), _outputs(peer, folder), strict=True)
+    return max((relative_difference(found, expected) for found, expected in pairs), default=0.0)
+
+
+def _outputs(engine: EngineProcess, folder: Path) -> list[Array]:
+    path = folder / f"{engine.name}.outputs.npz"
+    if not path.exists():
         engine.ask({"do": "save", "path": str(path)})
-        with np.load(path, allow_pickle=False) as archive:
-            outputs.append([archive[str(number)] for number in range(len(archive.files))])
-    return max((relative_difference(a, b) for a, b in zip(*outputs, strict=True)), default=0.0)
+    with np.load(path, allow_pickle=False) as archive:
+        return [archive[str(number)] for number in range(len(archive.files))]
 
 
 def relative_difference(found: Array, expected: Array) -> float:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .exits import Exit
-from .options import Verb, common_options, model_argument, shape_options
+from .options import Sizes, Verb, common_options, model_argument, shape_options
 from .output import Output, shown_bytes
 
 if TYPE_CHECKING:
@@ -55,11 +55,8 @@ def verb(
     verify: bool,
     seed: int,
     tolerance: float,
-    shapes: tuple[str, ...],
-    dims: tuple[str, ...],
-    json_file: str | None,
-    quiet: bool,
-    no_progress: bool,
+    sizes: Sizes,
+    output: Output,
 ) -> int:
     """Write MODEL (a file or a built-in network) to OUT in another format.
 
@@ -68,11 +65,10 @@ def verb(
     """
     from .subject import subject_of
 
-    output = Output(json_file, quiet, no_progress)
     format_ = _format_for(output_file, format_name)
     if not output_file.parent.is_dir():
         raise FileNotFoundError(2, "there is no such folder", str(output_file.parent))
-    subject = subject_of(model, output, shapes, dims)
+    subject = subject_of(model, output, sizes)
     options: dict[str, Any] = {} if opset is None else {"opset": opset}
     difference: float | None = None
     # Written beside OUT, so that nothing unverified ever has its name.
@@ -127,10 +123,11 @@ def _difference(
     from ..api import load
     from .comparison import relative_difference
     from .data import inputs_for
+    from .options import InputOptions
     from .running import compiled_graph
 
     back = load(written, format=format_.name).graph
-    feed = list(inputs_for(subject.input_types, seed=seed).values())
+    feed = list(inputs_for(subject.input_types, InputOptions(seed=seed)).values())
     with output.progress("comparing the outputs"):
         expected = compiled_graph(subject.graph).run(None, _named(subject.graph, feed))
         found = compiled_graph(back).run(None, _named(back, feed))

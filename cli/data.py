@@ -14,33 +14,29 @@ import numpy as np
 from ..ir import Array, ModelError, TensorType
 from ..ir.data_type import numpy_type
 from ..ir.dim import Dim, substitute, symbol_name, symbols_of
+from .options import InputOptions
 from .output import write_file
 
 _RANGE = re.compile(r"(?:(?P<name>.+):)?(?P<low>-?[\d.e+-]+?)\.\.(?P<high>-?[\d.e+-]+)")
 _SHOWN_ELEMENTS = 4
+_RANDOM = InputOptions()
 
 
-def inputs_for(
-    types: Mapping[str, TensorType],
-    inputs_file: str | None = None,
-    input_files: Sequence[str] = (),
-    seed: int = 0,
-    ranges: Sequence[str] = (),
-) -> dict[str, Array]:
+def inputs_for(types: Mapping[str, TensorType], wanted: InputOptions = _RANDOM) -> dict[str, Array]:
     """Arrays for all inputs: from files where they are given, random ones for the others.
 
     Raises UsageError for files that do not hold inputs of the model.
     """
-    given = _from_npz(inputs_file, types) if inputs_file else {}
-    for text in input_files:
+    given = _from_npz(wanted.inputs_file, types) if wanted.inputs_file else {}
+    for text in wanted.input_files:
         name, array = _from_npy(text, types)
         given[name] = array
     symbols: dict[str, int] = {}
     result: dict[str, Array] = {}
     for name, array in given.items():
         result[name] = _fitting(name, array, types[name], symbols)
-    bounds = _bounds(ranges, types)
-    generator = np.random.default_rng(seed)
+    bounds = _bounds(wanted.ranges, types)
+    generator = np.random.default_rng(wanted.seed)
     for name, type_ in types.items():
         # Drawn in any case, so that an input does not depend on which others were given.
         drawn = random_array(_sized(type_, symbols), generator, *bounds.get(name, (0.0, 1.0)))

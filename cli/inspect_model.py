@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import Verb, common_options, model_argument, shape_options
+from .options import Sizes, Verb, common_options, model_argument, shape_options
 from .output import Output, shown_bytes, shown_count
 
 if TYPE_CHECKING:
@@ -22,20 +22,11 @@ if TYPE_CHECKING:
 @click.option("--graph", "show_graph", is_flag=True, help="Print the graph as text.")
 @shape_options
 @common_options
-def verb(
-    model: str,
-    show_graph: bool,
-    shapes: tuple[str, ...],
-    dims: tuple[str, ...],
-    json_file: str | None,
-    quiet: bool,
-    no_progress: bool,
-) -> None:
+def verb(model: str, show_graph: bool, sizes: Sizes, output: Output) -> None:
     """Show what MODEL is made of: inputs, outputs, parameters, operators, cost."""
     from .subject import subject_of
 
-    output = Output(json_file, quiet, no_progress)
-    subject = subject_of(model, output, shapes, dims)
+    subject = subject_of(model, output, sizes)
     result = facts_of(subject)
     if show_graph:
         from ..ir.text import print_graph

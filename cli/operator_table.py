@@ -21,14 +21,11 @@ if TYPE_CHECKING:
     "--table", is_flag=True, help="Operator by target and format, and the versions that are read."
 )
 @common_options
-def verb(
-    pattern: str | None, table: bool, json_file: str | None, quiet: bool, no_progress: bool
-) -> None:
+def verb(pattern: str | None, table: bool, output: Output) -> None:
     """List the operators; only those whose name holds PATTERN."""
     from ..formats.onnx import registry
     from ..ops.registry import operators
 
-    output = Output(json_file, quiet, no_progress)
     wanted = (pattern or "").lower()
     rows = [_facts(op) for name, op in sorted(operators().items()) if wanted in name]
     readers = [

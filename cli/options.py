@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import click
+
+from .output import Output
 
 # What users of other tools have in their fingers -> the option here. A name counts only where
 # the verb has the option.
@@ -67,8 +72,8 @@ def model_argument(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``--json``, ``--quiet`` and ``--no-progress``, which every verb has."""
-    for option in (
+    """``--json``, ``--quiet`` and ``--no-progress``, which every verb has, as ``output``."""
+    options = (
         click.option("--no-progress", is_flag=True, help="No spinner on a terminal."),
         click.option("-q", "--quiet", is_flag=True, help="Nothing but errors on stderr."),
         click.option(
@@ -77,14 +82,21 @@ def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
             metavar="[FILE.json]",
             help="The result as JSON, to standard output or to a file.",
         ),
-    ):
-        function = option(function)
-    return function
+    )
+    return _packed(function, options, "output", Output)
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What ``--shape`` and ``--dim`` say."""
+
+    shapes: tuple[str, ...] = ()
+    dims: tuple[str, ...] = ()
 
 
 def shape_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``--shape`` and ``--dim``, which fix symbolic extents."""
-    for option in (
+    """``--shape`` and ``--dim``, which fix symbolic extents, as ``sizes``."""
+    options = (
         click.option(
             "--dim",
             "dims",
@@ -99,28 +111,80 @@ def shape_options(function: Callable[..., Any]) -> Callable[..., Any]:
             metavar="[NAME:]SHAPE",
             help="Fix an input's shape: x:1x3x224x224. Others run with symbols set to 1.",
         ),
-    ):
-        function = option(function)
-    return function
+    )
+    return _packed(function, options, "sizes", Sizes)
+
+
+@dataclass(frozen=True, slots=True)
+class Compilation:
+    """What a model is compiled for, and how."""
+
+    target: str = "cpu"
+    accuracy: str = "default"
+    vector_bits: int | None = None
 
 
 def target_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``--target`` and ``--threads``."""
-    for option in (
+    """``--target``, ``--accuracy`` and ``--vector-bits``, as ``compilation``."""
+    options = (
         click.option(
-            "--threads",
-            type=click.IntRange(1),
-            help="Threads of one run; by default all processors the process may use.",
+            "--vector-bits",
+            type=click.Choice(["128", "256", "512"]),
+            callback=lambda _, __, value: value and int(value),
+            help="Code for narrower vector registers than the processor has.",
         ),
-        click.option("--target", default="cpu", show_default=True, help="What to compile for."),
-    ):
-        function = option(function)
-    return function
+        click.option(
+            "--accuracy",
+            type=click.Choice(["default", "exact"]),
+            default="default",
+            show_default=True,
+            help="exact: no algorithm that rounds more than need be (Winograd convolution).",
+        ),
+        click.option(
+            "--target",
+            default="cpu",
+            show_default=True,
+            callback=lambda _, __, value: value.lower(),
+            help="What to compile for.",
+        ),
+    )
+    return _packed(function, options, "compilation", Compilation)
+
+
+def threads_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--threads``, as ``threads``: one number."""
+    return click.option(
+        "--threads",
+        type=click.IntRange(1),
+        help="Threads of one run; by default all processors the process may use.",
+    )(function)
+
+
+def thread_counts_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--threads``, as ``threads``: several numbers; empty for the default."""
+    return click.option(
+        "--threads",
+        metavar="N[,N]",
+        default="",
+        callback=lambda _, __, value: parsed_counts(value),
+        help="Threads of one run, or several counts to measure one after the other (1,2); by "
+        "default all processors the process may use.",
+    )(function)
+
+
+@dataclass(frozen=True, slots=True)
+class InputOptions:
+    """Where the input data comes from."""
+
+    inputs_file: str | None = None
+    input_files: tuple[str, ...] = ()
+    seed: int = 0
+    ranges: tuple[str, ...] = ()
 
 
 def input_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Where the input data comes from."""
-    for option in (
+    """``--inputs``, ``--input``, ``--seed`` and ``--range``, as ``inputs``."""
+    options = (
         click.option(
             "--range",
             "ranges",
@@ -145,9 +209,35 @@ def input_options(function: Callable[..., Any]) -> Callable[..., Any]:
             metavar="FILE.npz",
             help="Inputs by name from a .npz file; those that are missing are random.",
         ),
-    ):
-        function = option(function)
-    return function
+    )
+    return _packed(function, options, "inputs", InputOptions)
+
+
+def _packed(
+    function: Callable[..., Any],
+    options: Sequence[Callable[[Callable[..., Any]], Callable[..., Any]]],
+    name: str,
+    class_: Callable[..., Any],
+) -> Callable[..., Any]:
+    """The verb with options whose values it gets as one object, whose fields they are."""
+    fields = list(inspect.signature(class_).parameters)
+
+    @functools.wraps(function)
+    def verb(**given: Any) -> Any:
+        packed = class_(**{field: given.pop(field) for field in fields})
+        return function(**given, **{name: packed})
+
+    for option in options:
+        option(verb)
+    return verb
+
+
+def parsed_counts(text: str) -> tuple[int, ...]:
+    """``1,2`` as numbers. Raises UsageError."""
+    parts = text.replace(",", " ").split()
+    if not all(part.isdecimal() and int(part) for part in parts):
+        raise click.UsageError(f"--threads {text!r} is not like 1,2")
+    return tuple(dict.fromkeys(int(part) for part in parts))
 
 
 def parsed_shapes(texts: Sequence[str], names: Sequence[str]) -> dict[str, tuple[int, ...]]:

@@ -8,12 +8,16 @@ from typing import Any
 import click
 
 from .options import (
+    Compilation,
+    InputOptions,
+    Sizes,
     Verb,
     common_options,
     input_options,
     model_argument,
     shape_options,
     target_options,
+    threads_option,
 )
 from .output import Output
 
@@ -29,22 +33,17 @@ from .output import Output
     help="Save all outputs by name (a single one also as .npy).",
 )
 @shape_options
+@threads_option
 @target_options
 @common_options
 def verb(
     model: str,
-    inputs_file: str | None,
-    input_files: tuple[str, ...],
-    seed: int,
-    ranges: tuple[str, ...],
+    inputs: InputOptions,
     save_outputs: Path | None,
-    shapes: tuple[str, ...],
-    dims: tuple[str, ...],
-    target: str,
+    sizes: Sizes,
     threads: int | None,
-    json_file: str | None,
-    quiet: bool,
-    no_progress: bool,
+    compilation: Compilation,
+    output: Output,
 ) -> None:
     """Run MODEL once and show or save its outputs.
 
@@ -54,18 +53,17 @@ def verb(
     from .running import compiled
     from .subject import subject_of
 
-    output = Output(json_file, quiet, no_progress)
     if save_outputs is not None and not save_outputs.parent.is_dir():
         raise FileNotFoundError(2, "there is no such folder", str(save_outputs.parent))
-    subject = subject_of(model, output, shapes, dims)
-    feed = data.inputs_for(subject.input_types, inputs_file, input_files, seed, ranges)
-    session, _ = compiled(subject, target, threads, output)
+    subject = subject_of(model, output, sizes)
+    feed = data.inputs_for(subject.input_types, inputs)
+    session, _ = compiled(subject, compilation, threads, output)
     outputs = dict(zip(subject.output_types, session.run(None, feed), strict=True))
     if save_outputs is not None:
         data.save_outputs(save_outputs, outputs)
     inputs_facts = {name: data.summary(array) for name, array in feed.items()}
     outputs_facts = {name: data.summary(array) for name, array in outputs.items()}
-    result: dict[str, Any] = {"model": model, "target": session.target, "seed": seed}
+    result: dict[str, Any] = {"model": model, "target": session.target, "seed": inputs.seed}
     result |= {"inputs": inputs_facts, "outputs": outputs_facts}
     result["saved"] = str(save_outputs) if save_outputs is not None else None
     rows = [["in", *data.summary_row(name, facts)] for name, facts in inputs_facts.items()]

@@ -7,17 +7,25 @@ import time
 from ..compiler.driver import compile_graph
 from ..compiler.session import Session
 from ..ir.graph import Graph
+from .options import Compilation
 from .output import Output
 from .subject import Subject
 
 
 def compiled(
-    subject: Subject, target: str, threads: int | None, output: Output
+    subject: Subject, how: Compilation, threads: int | None, output: Output
 ) -> tuple[Session, float]:
     """The compiled model and the seconds that took."""
-    with output.progress(f"compiling {subject.name} for {target}"):
+    with output.progress(f"compiling {subject.name} for {how.target}"):
         start = time.perf_counter()
-        session = compile_graph(subject.graph, target.lower(), None, threads)
+        session = compile_graph(
+            subject.graph,
+            how.target,
+            None,
+            threads,
+            accuracy=how.accuracy,
+            vector_bits=how.vector_bits,
+        )
         return session, time.perf_counter() - start
 
 

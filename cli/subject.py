@@ -15,8 +15,10 @@ from ..formats.adapter import Metadata
 from ..ir import Extent, Graph, ModelError, TensorType
 from ..ir.dim import symbols_of
 from ..networks.registry import network_named
-from .options import parsed_dims, parsed_shapes
+from .options import Sizes, parsed_dims, parsed_shapes
 from .output import Output
+
+_OPEN = Sizes()
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,7 @@ class Subject:
         return sorted({symbol.name for symbol in symbols_of(shapes)})
 
 
-def subject_of(
-    name: str, output: Output, shapes: Sequence[str] = (), dims: Sequence[str] = ()
-) -> Subject:
+def subject_of(name: str, output: Output, sizes: Sizes = _OPEN) -> Subject:
     """The model called ``name`` with shapes fixed; raises UsageError for shapes it cannot have."""
     with output.progress(f"reading {name}"):
         start = time.perf_counter()
@@ -60,14 +60,15 @@ def subject_of(
         seconds = time.perf_counter() - start
     path = None if model.format == NETWORK else Path(name)
     subject = Subject(name, path, model.graph, model.format, model.metadata, seconds, {})
-    wanted, sizes = parsed_shapes(shapes, list(subject.input_types)), parsed_dims(dims)
+    wanted = parsed_shapes(sizes.shapes, list(subject.input_types))
+    numbers = parsed_dims(sizes.dims)
     try:
-        if model.format == NETWORK and (wanted or sizes):
-            return _retraced(subject, wanted, sizes)
+        if model.format == NETWORK and (wanted or numbers):
+            return _retraced(subject, wanted, numbers)
         symbols = fixed_symbols(subject.graph, wanted)
     except ModelError as error:
         raise click.UsageError(str(error)) from None
-    for symbol, size in sizes.items():
+    for symbol, size in numbers.items():
         if symbol not in subject.open_symbols:
             there = ", ".join(subject.open_symbols) or "none"
             raise click.UsageError(f"there is no symbolic extent {symbol!r}; there are: {there}")
@@ -75,8 +76,8 @@ def subject_of(
             raise click.UsageError(f"--shape and --dim want different sizes of {symbol!r}")
     if not symbols:
         return subject
-    numbers = {name: size for name, size in symbols.items() if isinstance(size, int)}
-    return replace(subject, graph=subject.graph.substitute(symbols), symbols=numbers)
+    fixed = {name: size for name, size in symbols.items() if isinstance(size, int)}
+    return replace(subject, graph=subject.graph.substitute(symbols), symbols=fixed)
 
 
 def _retraced(

@@ -11,6 +11,7 @@ from typing import Protocol
 from ..ir import Array, Graph, ModelError
 from .options import CompileOptions
 from .pass_ import Pass
+from .roofline import MachinePeaks
 
 # Built-in targets are found without reading package metadata, which takes milliseconds.
 _BUILT_IN = {"cpu": "targets.cpu.target"}
@@ -35,11 +36,13 @@ class Target:
 
     ``passes`` prepare a graph for it, in order; ``lower`` compiles the result, and raises
     UnsupportedError for nodes it has no kernel for. Both get the options of the compilation.
+    ``peaks`` says what the machine does at best with these options, for reports (None: unknown).
     """
 
     name: str
     passes: Callable[[CompileOptions], Sequence[Pass]]
     lower: Callable[[Graph, CompileOptions], Executable]
+    peaks: Callable[[CompileOptions], MachinePeaks] | None = None
 
 
 def target_named(name: str) -> Target:

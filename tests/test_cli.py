@@ -3,46 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 import opweave
 from opweave.cli import command
 from opweave.cli.command import VERBS
-from opweave.cli.comparison import Measured, ratio_of, relative_difference
 from opweave.cli.exits import Exit, Terminated, run_command, status_of
 from opweave.cli.options import parsed_dims, parsed_shapes
-from opweave.cli.timing import statistics
 from opweave.ir.text import parse_graph
 from opweave.ops.registry import operators
-
-WEIGHT = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
-
-
-@pytest.fixture(scope="module")
-def model_file(tmp_path_factory) -> Path:
-    """``y = relu(x @ w)`` with a symbolic number of rows."""
-    value = helper.make_tensor_value_info
-    nodes = [
-        helper.make_node("MatMul", ["x", "w"], ["product"]),
-        helper.make_node("Relu", ["product"], ["y"]),
-    ]
-    inputs = [value("x", TensorProto.FLOAT, ["rows", 4])]
-    outputs = [value("y", TensorProto.FLOAT, ["rows", 3])]
-    weights = [numpy_helper.from_array(WEIGHT, "w")]
-    path = tmp_path_factory.mktemp("models") / "small.onnx"
-    save(path, helper.make_graph(nodes, "small", inputs, outputs, weights))
-    return path
 
 
 def save(path: Path, graph: onnx.GraphProto, domains: tuple[str, ...] = ()) -> None:
@@ -63,8 +40,8 @@ def json_of(capsys, *arguments: object, status: int = 0) -> dict[str, Any]:
     return found
 
 
-def expected(x: np.ndarray) -> np.ndarray:
-    return np.maximum(x @ WEIGHT, 0)
+def expected(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    return np.maximum(x @ weight, 0)
 
 
 # --- the command ---------------------------------------------------------------------------
@@ -214,7 +191,7 @@ def test_impossible_shapes(capsys, model_file, arguments, word):
 # --- run -----------------------------------------------------------------------------------
 
 
-def test_run_with_inputs_and_outputs_in_files(capsys, model_file, tmp_path):
+def test_run_with_inputs_and_outputs_in_files(capsys, model_file, small_weight, tmp_path):
     x = np.random.default_rng(1).standard_normal((7, 4)).astype(np.float32)
     np.savez(tmp_path / "in.npz", x=x)
     arguments = ["--inputs", tmp_path / "in.npz", "--save-outputs", tmp_path / "out.npz"]
@@ -223,17 +200,17 @@ def test_run_with_inputs_and_outputs_in_files(capsys, model_file, tmp_path):
     assert "float32" in shown
     assert "7x3" in shown
     with np.load(tmp_path / "out.npz") as outputs:
-        np.testing.assert_allclose(outputs["y"], expected(x), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(outputs["y"], expected(x, small_weight), rtol=1e-5, atol=1e-6)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.npz", "out.npz"]
 
 
-def test_run_with_one_array(model_file, tmp_path):
+def test_run_with_one_array(model_file, small_weight, tmp_path):
     x = np.random.default_rng(1).standard_normal((2, 4)).astype(np.float32)
     np.save(tmp_path / "x.npy", x)
     for text in (f"x={tmp_path / 'x.npy'}", f"x:{tmp_path / 'x.npy'}", tmp_path / "x.npy"):
         out = tmp_path / "out.npy"
         assert opweave_command("run", model_file, "-i", text, "-o", out, "-q") == 0
-        np.testing.assert_allclose(np.load(out), expected(x), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(np.load(out), expected(x, small_weight), rtol=1e-5, atol=1e-6)
 
 
 def test_random_inputs_come_from_the_seed(capsys, model_file):
@@ -276,98 +253,6 @@ def test_a_folder_that_is_not_there_is_found_before_compiling(capsys, model_file
     out = tmp_path / "absent" / "out.npz"
     assert opweave_command("run", model_file, "--save-outputs", out) == Exit.FILES
     assert str(out.parent) in capsys.readouterr().err
-
-
-# --- bench ---------------------------------------------------------------------------------
-
-
-def test_bench(capsys, model_file, tmp_path):
-    report = tmp_path / "report.json"
-    arguments = ["-n", "20", "--warmup", "1", "--dim", "rows=8", "--json", report]
-    assert opweave_command("bench", model_file, *arguments) == 0
-    shown = capsys.readouterr().out
-    wanted = "Count,Duration,Latency median,Latency avg,Latency min,Latency max,Latency p90"
-    wanted += ",Latency p95,Latency p99,Throughput,Peak memory,Compile time,First inference"
-    places = [shown.index(word) for word in wanted.split(",")]
-    assert places == sorted(places)
-    found = json.loads(report.read_text())
-    assert found["schema"] == "opweave.bench/1"
-    assert found["count"] == 20
-    assert found["inputs"] == [{"name": "x", "dtype": "float32", "shape": [8, 4]}]
-    latency = found["latency_ms"]
-    assert 0 < latency["min"] <= latency["median"] <= latency["p90"] <= latency["max"]
-
-
-def test_bench_by_duration(capsys, model_file):
-    found = json_of(capsys, "bench", model_file, "-t", "0.05", "-q")
-    assert 0.04 < found["duration_s"] < 5
-    assert found["count"] >= 5
-
-
-def test_bench_against_onnxruntime(capsys, model_file):
-    arguments = ["--against", "onnxruntime", "-t", "0.3", "--threads", 1, "--dim", "rows=64"]
-    arguments += ["--fail-below", 1e9]
-    found = json_of(capsys, "bench", model_file, *arguments, status=Exit.NEGATIVE)
-    peer = found["against"]
-    assert found["threads"] == peer["threads"] == 1
-    assert peer["engine"] == "onnxruntime"
-    assert peer["difference"] < 1e-5
-    assert 0 < peer["ratio"]["quartile_low"] <= peer["ratio"]["median"]
-    assert peer["ratio"]["turns"] >= 4
-
-
-def test_a_failure_of_the_other_engine(capsys, model_file, tmp_path, monkeypatch):
-    monkeypatch.setattr("opweave.cli.bench._onnx_file", lambda *_: tmp_path / "absent.onnx")
-    arguments = ["--against", "onnxruntime", "-t", "0.1"]
-    assert opweave_command("bench", model_file, *arguments) == Exit.UNSUPPORTED
-    assert "onnxruntime: NoSuchFile" in capsys.readouterr().err
-
-
-def test_the_benchmark_of_networks(model_file):
-    script = Path(__file__).parent / "benchmarks" / "networks.py"
-    words = [sys.executable, str(script), str(model_file), "absent", "-t", "0.1"]
-    run = subprocess.run(words, capture_output=True, text=True)
-    assert run.returncode == Exit.USAGE
-    assert "no built-in network" in run.stderr
-    assert "small.onnx" in run.stdout
-
-
-def test_ratio_is_the_median_of_the_turns():
-    ours, peer = Measured({}), Measured({})
-    ours.turns = [[1.0, 1.0, 9.0], [2.0], [1.0]]
-    peer.turns = [[2.0], [2.0], [9.0]]
-    assert ratio_of(ours, peer)["median"] == 2.0
-
-
-def test_relative_difference():
-    one = np.array([1.0, 2.0])
-    assert relative_difference(one + 0.5, one) == 0.25
-    assert relative_difference(one, np.array([1.0, np.nan])) == np.inf
-    assert relative_difference(np.array([1.0, np.nan]), np.array([1.0, np.nan])) == 0
-    assert relative_difference(np.array([1.0, np.inf]), one) == np.inf
-    assert relative_difference(one[:1], one) == np.inf
-
-
-def test_statistics():
-    found = statistics([0.001 * n for n in range(1, 102)])
-    assert found["median"] == pytest.approx(51)
-    assert found["p90"] == pytest.approx(91)
-    assert (found["min"], found["max"]) == pytest.approx((1, 101))
-
-
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signals(model_file, number, status):
-    words = [sys.executable, "-m", "opweave", "bench", str(model_file), "-t", "60"]
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    while "measuring" not in process.stderr.readline():
-        assert process.poll() is None
-    time.sleep(0.1)
-    start = time.monotonic()
-    os.kill(process.pid, number)
-    process.communicate()
-    assert process.returncode == status
-    assert time.monotonic() - start < 2
 
 
 # --- built-in networks -----------------------------------------------------------------------

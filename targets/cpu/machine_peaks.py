@@ -18,13 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from ...compiler.cache import default_cache, key_of
+from ...compiler.options import CompileOptions
 from ...compiler.processor import processor_name
 from ...compiler.roofline import MachinePeaks
 from ...ir import Array
 from .object_code import CpuDescription, LoadedObject, emit_object, host_cpu, load_object, parse
 from .pages import address_of, block
+from .pool import available_threads
 
-__all__ = ["MachinePeaks", "machine_peaks"]
+__all__ = ["MachinePeaks", "machine_peaks", "peaks_of"]
 
 _FORMAT = "1"
 # How long one measurement takes, and how many of them are made.
@@ -42,6 +44,11 @@ def machine_peaks(threads: int, vector_bits: int | None = None) -> MachinePeaks:
     """
     cpu = host_cpu(vector_bits)
     return _known(threads, cpu)
+
+
+def peaks_of(options: CompileOptions) -> MachinePeaks:
+    """The peaks for programs compiled with these options."""
+    return machine_peaks(options.threads or available_threads(), options.vector_bits)
 
 
 @functools.cache

@@ -12,6 +12,7 @@ from .dense.matmul import packed_matmul
 from .dense.read_ahead import read_ahead_pass
 from .dense.select import select_dense_pass
 from .layout.channels_last import channels_last_pass
+from .machine_peaks import peaks_of
 from .spatial.convolution import spatial_convolution
 
 
@@ -28,4 +29,4 @@ def _passes(options: CompileOptions) -> tuple[Pass, ...]:
     )
 
 
-TARGET = Target("cpu", _passes, lower)
+TARGET = Target("cpu", _passes, lower, peaks_of)
