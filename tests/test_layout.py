@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from opweave.compiler.options import CompileOptions
@@ -13,6 +13,7 @@ from opweave.ir import Array, Graph, TensorType, Value, check
 from opweave.ir.dim import symbol
 from opweave.ir.evaluate import evaluate
 from opweave.ops.convolution import convolution
+from opweave.ops.convolution_transpose import convolution_transpose
 from opweave.ops.elementwise_activation import relu, sigmoid
 from opweave.ops.elementwise_arithmetic import add, mul
 from opweave.ops.matmul import matmul
@@ -152,6 +153,32 @@ def test_results_stay(graph: Graph) -> None:
     shape = graph.type(graph.inputs[0]).shape
     inputs = random((2, *(int(extent) for extent in shape[1:])), 3)  # type: ignore[arg-type]
     assert_same(graph, moved(graph), inputs)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_transposed_convolutions(data: st.DataObject) -> None:
+    rank = data.draw(st.integers(1, 3))
+
+    def numbers(low: int, high: int) -> tuple[int, ...]:
+        return tuple(data.draw(st.integers(low, high)) for _ in range(rank))
+
+    kernel, strides, sizes = numbers(1, 5), numbers(1, 3), numbers(1, 5)
+    begin, end, padding = numbers(0, 2), numbers(0, 2), numbers(0, 2)
+    least = [(sizes[k] - 1) * strides[k] + kernel[k] - begin[k] - end[k] for k in range(rank)]
+    assume(min(least) > 0)
+    graph = Graph()
+    x = graph.input("x", TensorType("float32", (symbol("n"), 3, *sizes)))
+    w, bias = graph.param(random((3, 4, *kernel), 1)), graph.param(random((4,), 2))
+    padding = tuple(min(p, s - 1) for p, s in zip(padding, strides, strict=True))
+    y = graph.add(
+        convolution_transpose, x, w, bias, strides=strides, pads_begin=begin, pads_end=end,
+        output_padding=padding,
+    )  # fmt: skip
+    graph.output(graph.add(relu, y))
+    result = moved(graph)
+    assert not any(node.op is convolution_transpose for node in result.operators())
+    assert_same(graph, result, random((2, 3, *sizes), 3))
 
 
 def test_a_chain_is_transposed_at_its_ends_only() -> None:

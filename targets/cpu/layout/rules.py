@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from ....ir import Extent, Graph, Node, Op, Value
 from ....ops.convolution import convolution
+from ....ops.convolution_transpose import convolution_transpose
 from ....ops.movement import concat, slice_, transpose
 from ....ops.pad import pad
 from ....ops.reduce import (
@@ -28,6 +29,7 @@ from ....ops.softmax import log_softmax, softmax
 from ..choices import Choices
 from ..spatial.pool import CHANNELS_LAST
 from ..spatial.select import convolve, is_convolvable, reads_channels_first
+from ..spatial.transposed import is_transposable, transposed
 from .cut import Side, Stance
 
 FREE = Stance(Side.FREE, Side.FREE)
@@ -222,6 +224,15 @@ def _convolution(rewriter: Rewriter, node: Node) -> Value:
     return convolve(rewriter.graph, node, source, first, rewriter.choices)
 
 
+def _transposed_stance(graph: Graph, node: Node) -> Stance:
+    return Stance(Side.LAST, Side.LAST) if is_transposable(graph, node) else FIXED
+
+
+def _transposed(rewriter: Rewriter, node: Node) -> Value:
+    source = rewriter.last(node.operands[0])
+    return transposed(rewriter.graph, node, source, rewriter.choices)
+
+
 _REDUCTIONS: tuple[Op, ...] = (
     reduce_sum,
     reduce_mean,
@@ -237,6 +248,7 @@ _REDUCTIONS: tuple[Op, ...] = (
 
 RULES: dict[Op, Rule] = {
     convolution: Rule(_convolution_stance, _convolution),
+    convolution_transpose: Rule(_transposed_stance, _transposed),
     concat: Rule(_image_stance, _one_axis),
     softmax: Rule(_image_stance, _one_axis),
     log_softmax: Rule(_image_stance, _one_axis),

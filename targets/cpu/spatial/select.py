@@ -51,7 +51,7 @@ def convolve(graph: Graph, node: Node, x: Value, channels_first: bool, choices: 
         result = _winograd(graph, node, x, choices.width)
     if result is None:
         result = _direct(graph, node, x, channels_first, choices.width)
-    return _with_bias(graph, node, result)
+    return with_bias(graph, node, result)
 
 
 def window_of(graph: Graph, node: Node) -> dict[str, tuple[int, ...]]:
@@ -207,7 +207,7 @@ def _block_diagonal(weights: Array, groups: int, merged: int) -> Array:
     return result
 
 
-def _with_bias(graph: Graph, node: Node, result: Value) -> Value:
+def with_bias(graph: Graph, node: Node, result: Value) -> Value:
     """The bias as an addition, which fusion puts behind the kernel."""
     if len(node.operands) < 3:
         return result
