@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ....compiler.roofline import MachinePeaks
 from ....ir import Array, Graph, LazyArray, Node, TensorType, Value
 from ....ir.graph import read_array
 from ....ops.elementwise_arithmetic import add
@@ -16,6 +17,8 @@ from .convolution import spatial_convolution
 from .depthwise import pack_channels, spatial_depthwise
 from .geometry import Geometry, pack_kernels
 from .winograd import spatial_winograd
+from .winograd_cost import best_tile, typical_peaks
+from .winograd_cost import panel_columns as panel_columns_of_winograd
 from .winograd_transforms import pack_kernels as winograd_kernels
 
 # With so few channels the first layer reads a channels-first image as well as another.
@@ -153,8 +156,8 @@ def _direct(graph: Graph, node: Node, x: Value, channels_first: bool, width: int
 
 # Fewer channels or maps leave vectors idle and transforms dear.
 _LEAST_WINOGRAD = 16
-# On smaller maps the direct sum skips as much, and reads a quarter of the weights.
-_LEAST_OUTPUT = 10
+# Share of the peak that direct convolutions reach.
+_DIRECT_REACHED = 0.93
 
 
 def _winograd(graph: Graph, node: Node, x: Value, width: int) -> Value | None:
@@ -167,11 +170,12 @@ def _winograd(graph: Graph, node: Node, x: Value, width: int) -> Value | None:
         return None
     if not all(isinstance(extent, int) for extent in (*output, *graph.type(x).shape[1:3])):
         return None
-    if min(int(extent) for extent in output) < _LEAST_OUTPUT:  # type: ignore[arg-type]
+    size = (int(output[0]), int(output[1]))  # type: ignore[arg-type]
+    peaks = typical_peaks(width)
+    tile, seconds = best_tile(channels, maps, size, peaks)
+    if seconds >= direct_seconds(channels, maps, size, peaks):
         return None
-    tile = 4
-    vectors = min(2, -(-maps // width))
-    columns = vectors * width
+    columns = panel_columns_of_winograd(maps, size, tile, width)
     shape = ((tile + 2) ** 2, -(-maps // columns), channels, columns)
     kernels = packed_parameter(
         graph, w, shape, lambda array: winograd_kernels(array, tile, columns)
@@ -187,6 +191,15 @@ def _winograd(graph: Graph, node: Node, x: Value, width: int) -> Value | None:
         name=node.name,
         origin=node.origin,
     )
+
+
+def direct_seconds(channels: int, maps: int, output: tuple[int, int], peaks: MachinePeaks) -> float:
+    """Estimated time of a direct 3x3 convolution of one image; taps outside are skipped."""
+    rows, columns = (3 * extent - 2 for extent in output)
+    flops = 2 * rows * columns * channels * maps
+    weights = 4 * 9 * channels * maps
+    reached = _DIRECT_REACHED * peaks.flops_per_second
+    return max(flops / reached, weights / (0.75 * peaks.memory_bytes_per_second))
 
 
 def _merged_groups(groups: int, maps: int, width: int) -> int:
