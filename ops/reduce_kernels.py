@@ -19,14 +19,13 @@ import numpy as np
 from ..ir import Call, Extent, Operand, View, workspace
 from ..ir.data_type import kind_of, numpy_type
 from ..ir.dim import ceil_divide, product
+from .kernel_functions import larger, smaller
 
 # Elements that one work item should read at least, so that items are worth handing to a thread.
 _ITEM_ELEMENTS = 8192
 # Rows from this length on are cut into segments where there are few of them.
 _LONG_ROW = 4 * _ITEM_ELEMENTS
 _FEW_ROWS = 16
-# Partial results of a row of floats that are kept apart, so that they are computed side by side.
-_LANES, _FEW_LANES = 64, 16
 # Columns that one item reduces side by side; their results stay in the first-level cache.
 COLUMNS = 1024
 
@@ -61,16 +60,6 @@ def _sum(a, v):  # type: ignore[no-untyped-def]
 
 def _product(a, v):  # type: ignore[no-untyped-def]
     return a * v
-
-
-def _max(a, v):  # type: ignore[no-untyped-def]
-    larger = v if v > a else a
-    return v if v != v else larger
-
-
-def _min(a, v):  # type: ignore[no-untyped-def]
-    smaller = v if v < a else a
-    return v if v != v else smaller
 
 
 def _finish_same(a, count):  # type: ignore[no-untyped-def]
@@ -124,8 +113,8 @@ _FIRST: dict[str, Callable[..., Any]] = {
 _COMBINE: dict[str, Callable[..., Any]] = {
     "sum": _sum,
     "product": _product,
-    "max": _max,
-    "min": _min,
+    "max": larger,
+    "min": smaller,
 }
 
 
@@ -178,53 +167,6 @@ def _row_body(first: Any, combine: Any, start: Any, finish: Any) -> Callable[...
             out[row, part] = finish(result, count)
 
     return reduce_rows
-
-
-@functools.cache
-def _lane_body(combine: Any, lanes: int) -> Callable[..., Any]:
-    """Max or min of one segment of a row of floats.
-
-    A chain of comparisons that lets NaN through does not vectorise; many chains side by side do.
-    """
-
-    def fold(partial: Any, item: Any, lane: Any, half: Any) -> None:
-        partial[item, lane] = combine(partial[item, lane], partial[item, lane + half])
-
-    def reduce_lanes(  # type: ignore[no-untyped-def]
-        item, x, partial, out, each, total, segment, parts
-    ):  # fmt: skip
-        first_row = (item // parts) * each
-        part = item % parts
-        begin = part * segment
-        end = min(begin + segment, x.shape[1])
-        blocks = (end - begin) // lanes
-        for row in range(first_row, min(first_row + each, total)):
-            if blocks > 0:
-                for lane in range(lanes):
-                    partial[item, lane] = x[row, begin + lane]
-                for block in range(1, blocks):
-                    for lane in range(lanes):
-                        element = x[row, begin + block * lanes + lane]
-                        partial[item, lane] = combine(partial[item, lane], element)
-                # halved with numbers that are known, so that the loops are unrolled
-                if lanes == _LANES:
-                    for lane in range(_LANES // 2):
-                        fold(partial, item, lane, _LANES // 2)
-                    for lane in range(_LANES // 4):
-                        fold(partial, item, lane, _LANES // 4)
-                for lane in range(8):
-                    fold(partial, item, lane, 8)
-                for lane in range(4):
-                    fold(partial, item, lane, 4)
-                for lane in range(2):
-                    fold(partial, item, lane, 2)
-                fold(partial, item, 0, 1)
-            result = partial[item, 0] if blocks > 0 else x[row, begin]
-            for j in range(begin + blocks * lanes, end):
-                result = combine(result, x[row, j])
-            out[row, part] = result
-
-    return reduce_lanes
 
 
 @functools.cache
@@ -418,22 +360,12 @@ class _Writer:
     ) -> None:
         each: Extent = 1 if parts != 1 else count_each(step.outer, step.n)
         items = ceil_divide(step.outer, each) * parts
-        operands = [seen(source, step.outer, step.n), seen(target, step.outer, parts)]
-        body = _row_body(*pieces, finish)
-        is_extremum = self.combine in ("max", "min") and self.kind == "float"
-        scalars: tuple[Extent | float, ...] = (each, step.outer, segment, parts)
-        if is_extremum and isinstance(step.n, int) and step.n >= _FEW_LANES:
-            lanes = _LANES if step.n >= 4 * _LANES else _FEW_LANES
-            body = _lane_body(_COMBINE[self.combine], lanes)
-            operands.insert(1, workspace(f"lanes {len(self.calls)}", source.dtype, (items, lanes)))
-        else:
-            scalars = (*scalars, self.count, self.initial)
         self.calls.append(
             Call(
-                body,
-                tuple(operands),
+                _row_body(*pieces, finish),
+                (seen(source, step.outer, step.n), seen(target, step.outer, parts)),
                 items=items,
-                scalars=scalars,
+                scalars=(each, step.outer, segment, parts, self.count, self.initial),
                 chunk=each * parts if parts == 1 else 1,
                 reassociate=True,
             )

@@ -14,10 +14,16 @@ from ..ir import Array, Call, Cost, ModelError, Operand, TensorType, workspace
 from ..ir.data_type import is_float
 from .define import operator
 from .half import widened
+from .kernel_functions import exp_of_negative, larger, reciprocal
 from .rows import columns_per_item, item_count, rows_per_item
 from .samples import sample, tensor, values
+from .strided_copy import transpose_block
 
 Body = Callable[..., Any]
+# Rows below this length are gone through several at a time.
+_SHORT = 256
+# Rows below this length do not fill vectors.
+_VERY_SHORT = 32
 
 
 def _infer(x: TensorType, *, axis: int) -> TensorType:
@@ -72,36 +78,67 @@ for _op in (softmax, log_softmax, hardmax):
 
 
 # type annotations are left out of kernel bodies on purpose: Numba infers them
-def row_maximum(x, scratch, i):  # type: ignore[no-untyped-def]
-    """The largest element of row ``i``; the row of ``scratch`` is overwritten.
-
-    Halves are compared element by element until one is left: each round is a loop without a
-    chain of comparisons, which runs along vectors. A NaN may get lost here; the sum has it.
-    """
-    left = (x.shape[1] + 1) // 2
-    for j in range(x.shape[1] - left):
-        scratch[i, j] = max(x[i, j], x[i, left + j])
-    if x.shape[1] % 2:
-        scratch[i, left - 1] = x[i, left - 1]
-    while left > 1:
-        half = (left + 1) // 2
-        for j in range(left - half):
-            scratch[i, j] = max(scratch[i, j], scratch[i, half + j])
-        left = half
-    return scratch[i, 0]
-
-
 def _softmax_rows(item, x, out, rows):  # type: ignore[no-untyped-def]
     for i in range(item * rows, min((item + 1) * rows, x.shape[0])):
-        largest = row_maximum(x, out, i)
+        largest = x[i, 0]
+        for j in range(x.shape[1]):
+            largest = larger(largest, x[i, j])
         total = x.dtype.type(0)
         for j in range(x.shape[1]):
-            e = math.exp(x[i, j] - largest)
+            e = exp_of_negative(x[i, j] - largest)
             out[i, j] = e
             total += e
-        scale = x.dtype.type(1) / total
+        scale = reciprocal(total)
         for j in range(x.shape[1]):
             out[i, j] *= scale
+
+
+def _softmax_short_rows(item, x, out, rows, extent):  # type: ignore[no-untyped-def]
+    # x and out are flat: vectors of exponentials run over several rows
+    begin = item * rows * extent
+    end = min(begin + rows * extent, x.shape[0])
+    for first in range(begin, end, extent):
+        largest = x[first]
+        for j in range(extent):
+            largest = larger(largest, x[first + j])
+        for j in range(extent):
+            out[first + j] = x[first + j] - largest
+    for k in range(begin, end):
+        out[k] = exp_of_negative(out[k])
+    for first in range(begin, end, extent):
+        total = x.dtype.type(0)
+        for j in range(extent):
+            total += out[first + j]
+        scale = reciprocal(total)
+        for j in range(extent):
+            out[first + j] *= scale
+
+
+def _softmax_turned_rows(  # type: ignore[no-untyped-def]
+    item, x, turned, largest, total, out, rows, extent
+):  # fmt: skip
+    # all are flat; vectors run along the columns of the turned rows
+    first = item * rows
+    end = min(first + rows, largest.shape[0])
+    base = first * extent
+    transpose_block(x, base, extent, turned, base, rows, end - first, extent)
+    for i in range(first, end):
+        largest[i] = turned[base + i - first]
+        total[i] = x.dtype.type(0)
+    for j in range(1, extent):
+        for i in range(first, end):
+            largest[i] = larger(largest[i], turned[base + j * rows + i - first])
+    for j in range(extent):
+        for i in range(first, end):
+            e = exp_of_negative(turned[base + j * rows + i - first] - largest[i])
+            turned[base + j * rows + i - first] = e
+            total[i] += e
+    for i in range(first, end):
+        total[i] = reciprocal(total[i])
+    for j in range(extent):
+        for i in range(first, end):
+            turned[base + j * rows + i - first] *= total[i]
+    transpose_block(turned, base, rows, out, base, extent, extent, end - first)
 
 
 def _softmax_columns(item, x, largest, total, out, columns):  # type: ignore[no-untyped-def]
@@ -114,11 +151,11 @@ def _softmax_columns(item, x, largest, total, out, columns):  # type: ignore[no-
         total[i, k] = x.dtype.type(0)
     for j in range(x.shape[1]):
         for k in range(first, end):
-            e = math.exp(x[i, j, k] - largest[i, k])
+            e = exp_of_negative(x[i, j, k] - largest[i, k])
             out[i, j, k] = e
             total[i, k] += e
     for k in range(first, end):
-        total[i, k] = x.dtype.type(1) / total[i, k]
+        total[i, k] = reciprocal(total[i, k])
     for j in range(x.shape[1]):
         for k in range(first, end):
             out[i, j, k] *= total[i, k]
@@ -130,15 +167,17 @@ def column_maxima(x, i, first, end, largest):  # type: ignore[no-untyped-def]
         largest[i, k] = x[i, 0, k]
     for j in range(x.shape[1]):
         for k in range(first, end):
-            largest[i, k] = max(largest[i, k], x[i, j, k])
+            largest[i, k] = larger(largest[i, k], x[i, j, k])
 
 
 def _log_softmax_rows(item, x, out, rows):  # type: ignore[no-untyped-def]
     for i in range(item * rows, min((item + 1) * rows, x.shape[0])):
-        largest = row_maximum(x, out, i)
+        largest = x[i, 0]
+        for j in range(x.shape[1]):
+            largest = larger(largest, x[i, j])
         total = x.dtype.type(0)
         for j in range(x.shape[1]):
-            total += math.exp(x[i, j] - largest)
+            total += exp_of_negative(x[i, j] - largest)
         shift = math.log(total)
         for j in range(x.shape[1]):
             out[i, j] = (x[i, j] - largest) - shift
@@ -154,7 +193,7 @@ def _log_softmax_columns(item, x, largest, total, out, columns):  # type: ignore
         total[i, k] = x.dtype.type(0)
     for j in range(x.shape[1]):
         for k in range(first, end):
-            total[i, k] += math.exp(x[i, j, k] - largest[i, k])
+            total[i, k] += exp_of_negative(x[i, j, k] - largest[i, k])
     for k in range(first, end):
         total[i, k] = math.log(total[i, k])
     for j in range(x.shape[1]):
@@ -202,6 +241,34 @@ def _calls(rows_body: Body, columns_body: Body, x: Operand, out: Operand, axis: 
 
 @softmax.kernel
 def _(x: Operand, out: Operand, *, axis: int) -> Call:
+    outer, extent, inner = x.split(axis).shape
+    if inner == 1 and isinstance(extent, int) and 0 < extent < _VERY_SHORT:
+        rows = rows_per_item(extent)
+        items = item_count(outer, rows)
+        return Call(
+            _softmax_turned_rows,
+            (
+                x.flat(),
+                workspace("turned", x.dtype, (items * rows * extent,)),
+                workspace("largest", x.dtype, (outer,)),
+                workspace("total", x.dtype, (outer,)),
+                out.flat(),
+            ),
+            items=items,
+            scalars=(rows, extent),
+            chunk=rows * extent,
+            reassociate=True,
+        )
+    if inner == 1 and isinstance(extent, int) and 0 < extent < _SHORT:
+        rows = rows_per_item(extent)
+        return Call(
+            _softmax_short_rows,
+            (x.flat(), out.flat()),
+            items=item_count(outer, rows),
+            scalars=(rows, extent),
+            chunk=rows * extent,
+            reassociate=True,
+        )
     return _calls(_softmax_rows, _softmax_columns, x, out, axis)
 
 

@@ -63,6 +63,12 @@ def exp_moderate(x: Any) -> Any:
     return _exp_reduced(r) * float_of_bits((bits_of(shifted) + 127) << 23)
 
 
+def exp_of_negative(x: Any) -> Any:
+    """e**x for x of at most 0, error 1.0; 0 below -87.33, where e**x is no normal number."""
+    # What is computed for these means nothing, also where they are infinite.
+    return select(x < -87.33, 0.0, exp_moderate(x))
+
+
 def exp(x: Any) -> Any:
     """e**x, error 1.0."""
     return exp_scaled(x, 0)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from llvmlite import ir
 from numba.core import types
 
+from ...ops.kernel_functions import exp_of_negative, larger, reciprocal, smaller
 from ...ops.strided_copy import transpose_block
+from . import float32_exponential
 from .buffer_type import BufferType
+from .compiled_function import as_device_function
 from .device_function import DeviceFunction, DeviceSignature, Emitted
+from .math_library import MathFunction
+from .math_primitives import call_library
 from .transposition import block_function
 
 
@@ -38,7 +44,51 @@ def _emit_call(context: Any, builder: Any, sig: DeviceSignature, values: Sequenc
     return context.get_dummy_value()
 
 
+class _Extremum(DeviceFunction):
+    """LLVM's maximum or minimum of floats, in which NaN wins; others are compared."""
+
+    def __init__(self, function: Callable[..., Any], intrinsic: str) -> None:
+        self.name, self._function, self._intrinsic = function.__name__, function, intrinsic
+
+    def resolve(
+        self, context: Any, arguments: Sequence[types.Type], keywords: Mapping[str, types.Type]
+    ) -> DeviceSignature | None:
+        """The intrinsic for two floats of one type."""
+        kinds = {types.unliteral(argument) for argument in arguments}
+        if len(arguments) == 2 and not keywords and kinds in ({types.float32}, {types.float64}):
+            (kind,) = kinds
+            return DeviceSignature(kind, (kind, kind), self._emit)
+        return as_device_function(self._function, None).resolve(context, arguments, keywords)
+
+    def _emit(self, context: Any, builder: Any, sig: DeviceSignature, values: Sequence[Any]) -> Any:
+        kind = context.get_value_type(sig.return_type)
+        type_ = ir.FunctionType(kind, [kind, kind])
+        callee = builder.module.declare_intrinsic(self._intrinsic, [kind], type_)
+        return builder.call(callee, values, fastmath=("nsz",))
+
+
+def _float_rule(*arguments: types.Type) -> tuple[types.Type, ...] | None:
+    known = len(arguments) == 1 and arguments[0] in (types.float32, types.float64)
+    return (arguments[0], arguments[0]) if known else None
+
+
+def _emit_reciprocal(
+    context: Any, builder: Any, sig: DeviceSignature, values: Sequence[Any]
+) -> Any:
+    """LLVM makes divisions of products with a reciprocal, unless it cannot see that it is one."""
+    kind = context.get_value_type(sig.return_type)
+    type_ = ir.FunctionType(kind, [kind])
+    fence = builder.module.declare_intrinsic("llvm.arithmetic.fence", [kind], type_)
+    return builder.call(fence, [builder.fdiv(ir.Constant(kind, 1.0), values[0])])
+
+
 # What stands in compiled bodies for plain-Python functions.
 REPLACEMENTS: dict[Callable[..., Any], DeviceFunction] = {
-    transpose_block: Emitted("transpose_block", _rule, _emit_call)
+    transpose_block: Emitted("transpose_block", _rule, _emit_call),
+    larger: _Extremum(larger, "llvm.maximum"),
+    smaller: _Extremum(smaller, "llvm.minimum"),
+    reciprocal: Emitted("reciprocal", _float_rule, _emit_reciprocal),
+    exp_of_negative: MathFunction(
+        "exp_of_negative", 1, float32_exponential.exp_of_negative, call_library("exp")
+    ),
 }
