@@ -14,6 +14,11 @@ from .dense.select import select_dense_pass
 from .layout.channels_last import channels_last_pass
 from .machine_peaks import peaks_of
 from .spatial.convolution import spatial_convolution
+from .spatial.winograd import spatial_winograd
+from .timed import lower_timed
+
+# Where the weights are among the operands of the dense kernels.
+_WEIGHTS = {packed_matmul: 1, spatial_convolution: 1, spatial_winograd: 1}
 
 
 def _passes(options: CompileOptions) -> tuple[Pass, ...]:
@@ -24,9 +29,9 @@ def _passes(options: CompileOptions) -> tuple[Pass, ...]:
         channels_last_pass(choices),
         CLEAN_UP,
         select_dense_pass(choices),
-        read_ahead_pass({packed_matmul: 1, spatial_convolution: 1}),
+        read_ahead_pass(_WEIGHTS, frozenset({packed_matmul, spatial_convolution})),
         FUSE,
     )
 
 
-TARGET = Target("cpu", _passes, lower, peaks_of)
+TARGET = Target("cpu", _passes, lower, peaks_of, lower_timed)

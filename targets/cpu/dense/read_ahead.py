@@ -17,18 +17,20 @@ from ....ir import Graph, Node, Op
 _LEAST_BYTES = 64 * 1024
 
 
-def read_ahead_pass(weights: dict[Op, int]) -> Pass:
-    """The pass; ``weights`` gives, for each operator that can read ahead, its weights' place."""
-    return Pass("read_ahead", lambda graph: _read_ahead(graph, weights))
+def read_ahead_pass(weights: dict[Op, int], readers: frozenset[Op]) -> Pass:
+    """The pass; ``weights`` gives the place of each operator's weights, ``readers`` can do it."""
+    return Pass("read_ahead", lambda graph: _read_ahead(graph, weights, readers))
 
 
-def _read_ahead(graph: Graph, weights: dict[Op, int]) -> int:
+def _read_ahead(graph: Graph, weights: dict[Op, int], readers: frozenset[Op]) -> int:
     nodes = [node for node in graph.operators() if node.op in weights]
     heavy = [node for node in nodes if _bytes(graph, node, weights) >= _LEAST_BYTES]
     if sum(_bytes(graph, node, weights) for node in heavy) < _LEAST_BYTES or len(heavy) < 2:
         return 0
     changes = 0
     for node in nodes:
+        if node.op not in readers:
+            continue
         place = weights[node.op]
         following = _following(nodes, node, heavy)
         value = following.operands[weights[following.op]]
