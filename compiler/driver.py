@@ -8,6 +8,7 @@ from ..ir import Extent, Graph, ModelError, check
 from ..ir.dim import symbol_name
 from .options import CompileOptions
 from .pass_ import run_passes
+from .profile import Profiler
 from .session import Session, check_extents
 from .target import Target, target_named
 
@@ -38,7 +39,8 @@ def compile_graph(
     run_passes(prepared, chosen.passes(options))
     if [(value, prepared.type(value)) for value in prepared.inputs] != declared:
         raise ModelError(f"the passes of target {chosen.name!r} changed the graph's inputs")
-    return Session(prepared, chosen.lower(prepared, options), chosen.name)
+    executable = chosen.lower(prepared, options)
+    return Session(prepared, executable, chosen.name, Profiler(prepared, chosen, options))
 
 
 def fixed_symbols(graph: Graph, shapes: Mapping[str, Sequence[int]]) -> dict[str, Extent]:

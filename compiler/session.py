@@ -8,10 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from ..ir import Array, Extent, Graph, LimitError, ModelError, TensorType
+from ..ir import (
+    Array,
+    Extent,
+    Graph,
+    LimitError,
+    ModelError,
+    TensorType,
+    UnsupportedError,
+)
 from ..ir.data_type import numpy_type
 from ..ir.dim import substitute
 from ..ir.evaluate import bind_symbols
+from .profile import Profile, Profiler
 from .target import Executable
 
 # A symbol cannot be larger, so that sizes computed from several stay within 64 bits.
@@ -47,8 +56,11 @@ class Session:
     the form ONNX Runtime users know. Calls from several threads are safe.
     """
 
-    def __init__(self, graph: Graph, executable: Executable, target: str) -> None:
+    def __init__(
+        self, graph: Graph, executable: Executable, target: str, profiler: Profiler | None = None
+    ) -> None:
         self.graph, self.executable, self.target = graph, executable, target
+        self._profiler = profiler
         self.inputs = tuple(_spec(value.node, graph.type(value)) for value in graph.inputs)
         self.outputs = tuple(
             _spec(name, graph.type(value))
@@ -80,6 +92,19 @@ class Session:
         if unknown:
             raise ModelError(f"there is no output {unknown[0]!r}; there are: {', '.join(by_name)}")
         return [by_name[name] for name in output_names]
+
+    def profile(self, *inputs: Any, seconds: float = 1.0, **named: Any) -> Profile:
+        """Where the time goes: runs on these inputs for so long, each operator timed.
+
+        The program is compiled once more, with a look at the clock before and after each
+        operator; nothing runs by itself. ``print(session.profile(x).table())`` shows it.
+        Raises UnsupportedError where the target cannot time operators.
+        """
+        if self._profiler is None:
+            raise UnsupportedError(f"target {self.target!r} does not take the time of operators")
+        values = self._ordered(inputs, named)
+        arrays = [_array(value, spec) for value, spec in zip(values, self.inputs, strict=True)]
+        return self._profiler.profile(arrays, self._bind(arrays), seconds)
 
     def get_inputs(self) -> tuple[Spec, ...]:
         """The inputs' names, types and shapes."""

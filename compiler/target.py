@@ -30,19 +30,31 @@ class Executable(Protocol):
         ...
 
 
+class TimedExecutable(Executable, Protocol):
+    """A compiled graph that takes the time of each node while it runs."""
+
+    nodes: Sequence[str]
+
+    def seconds(self) -> Sequence[float]:
+        """What each of ``nodes`` took in the last run."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """One way to run graphs.
 
     ``passes`` prepare a graph for it, in order; ``lower`` compiles the result, and raises
     UnsupportedError for nodes it has no kernel for. Both get the options of the compilation.
-    ``peaks`` says what the machine does at best with these options, for reports (None: unknown).
+    For reports, where a target has them: ``peaks`` says what the machine does at best with these
+    options; ``lower_timed`` is ``lower`` with the time of each node taken.
     """
 
     name: str
     passes: Callable[[CompileOptions], Sequence[Pass]]
     lower: Callable[[Graph, CompileOptions], Executable]
     peaks: Callable[[CompileOptions], MachinePeaks] | None = None
+    lower_timed: Callable[[Graph, CompileOptions], TimedExecutable] | None = None
 
 
 def target_named(name: str) -> Target:

@@ -236,6 +236,10 @@ class Graph(Body):
             self._equalities[name] = [Equality(left, right, name) for left, right in equalities]
         return node
 
+    def annotate(self, name: str, note: str) -> None:
+        """Say of a node, for reports, why it is what it is."""
+        self._nx.nodes[name]["node"] = replace(self.node(name), note=note)
+
     def output(self, value: Value, name: str = "") -> None:
         """Hand ``value`` out under ``name`` (its node's name by default)."""
         self.type(value)

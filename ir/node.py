@@ -36,7 +36,10 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One application of an operator. ``origin`` is for messages only."""
+    """One application of an operator.
+
+    ``origin`` is for messages only, ``note`` for reports: why this kernel was chosen.
+    """
 
     name: str
     op: Op
@@ -44,6 +47,7 @@ class Node:
     attrs: Mapping[str, Any]
     types: tuple[TensorType, ...]
     origin: str = field(default="", compare=False)
+    note: str = field(default="", compare=False)
 
     @property
     def outputs(self) -> tuple[Value, ...]:

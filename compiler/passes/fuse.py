@@ -94,6 +94,7 @@ def _replace(graph: Graph, root: Node, order: list[Node]) -> None:
     for node in order:
         inputs = [None if value is None else inside[value] for value in node.inputs]
         member = group.add_node(node.op, inputs, node.attrs, f"{node.op.name}_", node.origin)
+        group.annotate(member.name, node.note)
         inside[node.outputs[0]] = member.outputs[0]
     group.output(inside[root.outputs[0]], "result")
     origin = ", ".join(dict.fromkeys(node.origin or node.name for node in order))

@@ -9,14 +9,18 @@ from .machine_code import machine_code
 from .object_code import host_cpu
 from .pages import together
 from .pool import available_threads
-from .program import build_program
+from .program import Program, build_program
 
 _DEFAULT = CompileOptions()
 
 
 def lower(graph: Graph, options: CompileOptions = _DEFAULT) -> CpuExecutable:
     """Compile ``graph`` to one native function for this machine's processor."""
-    program = build_program(graph)
+    return executable_of(build_program(graph), graph, options)
+
+
+def executable_of(program: Program, graph: Graph, options: CompileOptions) -> CpuExecutable:
+    """The program of ``graph`` as machine code, with its parameters."""
     info = ProgramInfo(
         inputs=tuple(graph.type(value) for value in graph.inputs),
         outputs=tuple(graph.type(value) for value in graph.outputs),

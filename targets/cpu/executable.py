@@ -92,6 +92,10 @@ class CpuExecutable:
         self._known_sizes: dict[tuple[int, ...], _Sizes] = {}
         self._free = _c_free()
 
+    def address(self, symbol: str) -> int:
+        """The address of something that the program exports."""
+        return self._code.address(symbol)
+
     def arena_bytes(self, symbols: Mapping[str, int]) -> int:
         """Bytes of memory for intermediate tensors in one run with these symbols."""
         return evaluate(self.info.arena, symbols)

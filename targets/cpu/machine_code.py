@@ -37,7 +37,7 @@ def machine_code(program: Program, cpu: CpuDescription) -> LoadedObject:
         bodies = [_lowered(body, cpu, cache) for body in program.kernels.bodies.values()]
         runtime = runtime_text(cpu.triple.partition("-")[0])
         helpers = [*packed_tiles(bodies), *transposing_functions(bodies, cpu.vector_bits)]
-        module = link([text, *bodies, *helpers, runtime], exports=[ENTRY, WORKER])
+        module = link([text, *bodies, *helpers, runtime], exports=[ENTRY, WORKER, *program.exports])
         code = emit_object(optimise(module, cpu, _OPTIMISATION), cpu)
         cache.put(key, code)
     return load_object(code)

@@ -73,6 +73,7 @@ class Program:
     arena: Extent = 0
     late_outputs: frozenset[int] = frozenset()
     missing: list[str] = field(default_factory=list)  # what there are no kernels for
+    exports: list[str] = field(default_factory=list)  # what the host looks at, beside ENTRY
     _param_numbers: dict[tuple[int, Value], int] = field(default_factory=dict)
     _functions: int = 0
 
@@ -103,11 +104,16 @@ class Program:
         return function
 
 
-def build_program(graph: Graph) -> Program:
-    """The program of ``graph``; raises UnsupportedError (all nodes) where kernels are missing."""
+def build_program(graph: Graph, emitter_class: type[GraphEmitter] | None = None) -> Program:
+    """The program of ``graph``; raises UnsupportedError (all nodes) where kernels are missing.
+
+    ``emitter_class`` emits the main function, by default :class:`GraphEmitter`.
+    """
     module = ir.Module("opweave")
     program = Program(module, KernelSet(module))
-    emitter = GraphEmitter(program, graph, ir.Function(module, ENTRY_TYPE, ENTRY))
+    emitter = (emitter_class or GraphEmitter)(
+        program, graph, ir.Function(module, ENTRY_TYPE, ENTRY)
+    )
     if program.missing:
         listed = "\n".join(f"- {item}" for item in program.missing)
         raise NoKernelError(

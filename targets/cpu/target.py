@@ -12,8 +12,10 @@ from .dense.matmul import packed_matmul
 from .dense.read_ahead import read_ahead_pass
 from .dense.select import select_dense_pass
 from .layout.channels_last import channels_last_pass
+from .machine_peaks import peaks_of
 from .spatial.convolution import spatial_convolution
 from .spatial.winograd import spatial_winograd
+from .timed import lower_timed
 
 # Where the weights are among the operands of the dense kernels.
 _WEIGHTS = {packed_matmul: 1, spatial_convolution: 1, spatial_winograd: 1}
@@ -32,4 +34,4 @@ def _passes(options: CompileOptions) -> tuple[Pass, ...]:
     )
 
 
-TARGET = Target("cpu", _passes, lower)
+TARGET = Target("cpu", _passes, lower, peaks_of, lower_timed)
