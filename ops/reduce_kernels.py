@@ -26,6 +26,8 @@ _ITEM_ELEMENTS = 8192
 # Rows from this length on are cut into segments where there are few of them.
 _LONG_ROW = 4 * _ITEM_ELEMENTS
 _FEW_ROWS = 16
+# The same for elements that are reduced side by side.
+_LONG_COLUMNS = 16 * _ITEM_ELEMENTS
 # Columns that one item reduces side by side; their results stay in the first-level cache.
 COLUMNS = 1024
 
@@ -262,7 +264,7 @@ def reduction_calls(
     apart = reduction.last == "mean" and kind != "float"
     wide = {"signed": "int64", "unsigned": "uint64"}[kind] if apart else x.dtype
     writer = _Writer(reduction, x.dtype, wide, count)
-    steps = steps_of(x.shape, axes)
+    steps = [part for step in steps_of(x.shape, axes) for part in _in_parts(step)]
     source = x.flat()
     for number, step in enumerate(steps):
         is_last = number + 1 == len(steps) and not apart
@@ -282,6 +284,20 @@ def reduction_calls(
             )
         )
     return writer.calls
+
+
+def _in_parts(step: _Step) -> list[_Step]:
+    """A step with few results of many elements, in two: items for threads, then their results."""
+    outer, n, inner = step.outer, step.n, step.inner
+    if not (isinstance(outer, int) and isinstance(n, int) and isinstance(inner, int)):
+        return [step]
+    results = outer * inner
+    if inner == 1 or results >= _FEW_ROWS * COLUMNS or results * n < _LONG_COLUMNS:
+        return [step]
+    parts = max(k for k in range(1, _FEW_ROWS + 1) if n % k == 0)
+    if parts == 1:
+        return [step]
+    return [_Step(outer * parts, n // parts, inner), _Step(outer, parts, inner)]
 
 
 def scratch(key: str, dtype: str, step: _Step) -> View:
