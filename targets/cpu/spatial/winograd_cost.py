@@ -28,6 +28,8 @@ _FULL_CACHE = 1.6
 # Share of the memory's bandwidth that fetching kernels reaches, and share of the time for
 # reading them again from the shared cache that products do not hide.
 _FETCHED, _NOT_HIDDEN = 0.75, 0.1
+# So many times the second caches' size goes through the shared cache without being noticed.
+_NEAR = 4
 # Bytes of a block's transformed inputs, or of its products.
 _BLOCK_BYTES = 576 * 1024
 # Fewer tiles of a block read the kernels too often.
@@ -138,7 +140,7 @@ def seconds(plan: Plan, peaks: MachinePeaks) -> float:
     memory = peaks.memory_bytes_per_second
     if plan.by_points:
         total += max(products, kernels / (_FETCHED * memory))
-        outside = between - peaks.threads * peaks.l2_bytes
+        outside = between - _NEAR * peaks.threads * peaks.l2_bytes
         if outside > 0:
             fits = between + images + min(kernels, peaks.l3_bytes / 2) < 0.75 * peaks.l3_bytes
             total += 2 * outside / (shared if fits else memory)
