@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -18,39 +18,14 @@ from ..ir import (
     Operand,
     TensorType,
     UnsupportedError,
-    View,
-    workspace,
 )
 from ..ir.data_type import is_float
-from ..ir.dim import Dim, ceil_divide, floor_divide, maximum, product
+from ..ir.dim import Dim, floor_divide
 from .define import operator
 from .half import widened
-from .resize_kernels import (
-    blend_elements,
-    blend_rows,
-    fill_outside,
-    locate_taps,
-    pick_elements,
-    pick_rows,
-)
+from .resize_calls import COORDINATES, MODES, NEAREST_MODES, keeps_axis, resize_calls
 from .resize_taps import coordinates, tap_weights
-from .rows import item_count, rows_per_item
 from .samples import sample, tensor
-from .strided_copy import strided_copy
-
-MODES = ("nearest", "linear", "cubic")
-COORDINATES = (
-    "half_pixel",
-    "half_pixel_symmetric",
-    "pytorch_half_pixel",
-    "align_corners",
-    "asymmetric",
-    "tf_half_pixel_for_nn",
-    "tf_crop_and_resize",
-)
-# More elements for each output element are no real image.
-_MOST_TAPS = 2**20
-NEAREST_MODES = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 
 
 @operator
@@ -110,18 +85,6 @@ def resize(
     return np.asarray(result).astype(x.dtype)
 
 
-def keeps_axis(
-    extent: Extent,
-    count: Extent,
-    scale: float | None,
-    ends: tuple[float, float],
-    coordinate_transformation: str,
-) -> bool:
-    """True where a dimension is neither resized nor cropped."""
-    cropped = coordinate_transformation == "tf_crop_and_resize" and ends != (0.0, 1.0)
-    return extent == count and (scale is None or math.isclose(scale, 1.0)) and not cropped
-
-
 @resize.infer
 def _(
     x: TensorType,
@@ -177,115 +140,9 @@ def _(x: TensorType, *, sizes: Sequence[Extent], mode: str, **others: object) ->
     return Cost(2 * taps * moved * out.size, x.nbytes + out.nbytes)
 
 
-def _half_taps(mode: str, antialias: bool, extent: Extent, count: Extent, scale: float) -> Extent:
-    """Half the taps of an output element; ``scale`` 0 stands for ``count`` by ``extent``."""
-    radius = 1 if mode == "linear" else 2
-    if not antialias:
-        return radius
-    if scale == 0.0 and not (isinstance(extent, int) and isinstance(count, int)):
-        return maximum(ceil_divide(radius * extent, count), radius)
-    ratio = scale or count / extent  # type: ignore[operator]
-    half = -math.floor(-radius / min(ratio, 1.0))
-    if half > _MOST_TAPS:
-        raise UnsupportedError(f"resize: antialias with {2 * half} elements for each output")
-    return half
-
-
-def _axis_calls(
-    source: View,
-    shape: Sequence[Extent],
-    axis: int,
-    count: Extent,
-    target: View,
-    attributes: Mapping[str, Any],
-) -> list[Call]:
-    """Calls that resize the tensor ``source`` of this shape along one axis."""
-    mode, scales, roi = attributes["mode"], attributes["scales"], attributes["roi"]
-    outer, extent, inner = product(shape[:axis]), shape[axis], product(shape[axis + 1 :])
-    scale = float(scales[axis]) if scales else 0.0
-    start, end = (roi[axis], roi[len(shape) + axis]) if roi else (0.0, 1.0)
-    taps: Extent = 1
-    if mode != "nearest":
-        taps = 2 * _half_taps(mode, attributes["antialias"], extent, count, scale)
-    places = workspace(f"places {axis}", "int64", (count * taps,))
-    outside = workspace(f"outside {axis}", "int64", (count,))
-    exact = workspace(f"exact {axis}", "float64", (count * taps,))
-    dtype = source.dtype if mode != "nearest" else "float64"
-    weights = workspace(f"weights {axis}", dtype, (count * taps,))
-    transformation = attributes["coordinate_transformation"]
-    table = Call(
-        locate_taps,
-        (exact, places, weights, outside),
-        items=count,
-        scalars=(
-            MODES.index(mode),
-            COORDINATES.index(transformation),
-            NEAREST_MODES.index(attributes["nearest_mode"]),
-            *(extent, count, taps),
-            *(scale, float(start), float(end), float(attributes["cubic_coeff_a"])),
-            int(attributes["exclude_outside"]),
-            int(attributes["antialias"]),
-        ),
-        error="an empty dimension cannot grow",
-    )
-    flat = inner == 1
-    before: tuple[Extent, ...] = (outer, extent) if flat else (outer, extent, inner)
-    after: tuple[Extent, ...] = (outer, count) if flat else (outer, count, inner)
-    rows = rows_per_item(count if flat else inner)
-    seen, into = View(source.source, source.dtype, before), View(target.source, target.dtype, after)
-    nearest = mode == "nearest"
-    body = (
-        (pick_elements if flat else pick_rows)
-        if nearest
-        else (blend_elements if flat else blend_rows)
-    )
-    main = Call(
-        body,
-        (seen, places, into) if nearest else (seen, places, weights, into),
-        items=item_count(outer if flat else outer * count, rows),
-        scalars=(rows,) if nearest else (rows, taps),
-        chunk=rows * (count if flat else inner),
-        reassociate=not nearest,
-    )
-    if transformation != "tf_crop_and_resize":
-        return [table, main]
-    value = float(attributes["extrapolation_value"])
-    fill = Call(
-        fill_outside,
-        (outside, View(target.source, target.dtype, (outer, count, inner))),
-        items=outer * count,
-        scalars=(value if is_float(target.dtype) else int(value),),
-    )
-    return [table, main, fill]
-
-
 @resize.kernel
 def _(x: Operand, out: Operand, *, sizes: Sequence[Extent], **attributes: Any) -> list[Call]:
-    scales, roi = attributes["scales"], attributes["roi"]
-    axes = [
-        axis
-        for axis, (extent, count) in enumerate(zip(x.shape, sizes, strict=True))
-        if not keeps_axis(
-            extent,
-            count,
-            scales[axis] if scales else None,
-            (roi[axis], roi[x.rank + axis]) if roi else (0.0, 1.0),
-            attributes["coordinate_transformation"],
-        )
-    ]
-    if not axes:
-        return [strided_copy(x.flat(), out.flat(), (x.size,), (1,), (1,))]
-    calls: list[Call] = []
-    shape = list(x.shape)
-    source = x.flat()
-    for axis in axes:
-        count = sizes[axis]
-        after = [*shape[:axis], count, *shape[axis + 1 :]]
-        last = axis == axes[-1]
-        target = out.flat() if last else workspace(f"pass {axis}", x.dtype, (product(after),))
-        calls += _axis_calls(source, shape, axis, count, target, attributes)
-        shape, source = after, target
-    return calls
+    return resize_calls(x, out, sizes, attributes)
 
 
 # --- for format readers ----------------------------------------------------------------------
@@ -393,4 +250,19 @@ resize.samples = [
     sample(tensor((1, 3, 4), "float16"), sizes=(1, 5, 7), mode="linear"),
     sample(tensor((1, 3, 4), "bfloat16"), sizes=(1, 5, 7), mode="linear"),
     sample(tensor((1, 3, 4), "float16"), sizes=(1, 5, 7)),
+]
+_LAST = tensor((2, 4, 5, 3))
+resize.samples += [
+    *(
+        sample(_LAST, sizes=(2, 7, 3, 3), mode=mode, coordinate_transformation=coordinates)
+        for mode in MODES
+        for coordinates in COORDINATES[:6]
+    ),
+    sample(_LAST, sizes=(2, 9, 4, 3), mode="linear", exclude_outside=True),
+    sample(_LAST, sizes=(2, 2, 3, 3), mode="linear", antialias=True),
+    sample(_LAST, sizes=(1, 7, 5, 4), mode="linear"),
+    sample(tensor((2, 4, 5, 17), "float64"), sizes=(2, 8, 10, 17), mode="linear"),
+    sample(tensor((1, 3, 5, 3), "int8", -9, 9), sizes=(1, 6, 2, 3)),
+    sample(tensor((1, 2, 3, 4, 3)), sizes=(1, 3, 5, 6, 3), mode="linear"),
+    sample(tensor((1, 4, 5, 2), "bfloat16"), sizes=(1, 8, 10, 2), mode="linear"),
 ]

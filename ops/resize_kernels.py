@@ -143,6 +143,36 @@ def blend_elements(item, x, places, weights, out, rows, taps):
             out[i, j] = total
 
 
+def pick_lines(item, x, rows_at, columns_at, out, lines):
+    """Nearest elements for [outer, height, width, inner], both axes at once: whole lines."""
+    height = out.shape[1]
+    for line in range(item * lines, min((item + 1) * lines, out.shape[0] * height)):
+        i = line // height
+        y = line % height
+        row = rows_at[y]
+        for j in range(out.shape[2]):
+            column = columns_at[j]
+            for k in range(out.shape[3]):
+                out[i, y, j, k] = x[i, row, column, k]
+
+
+def blend_lines(item, x, rows_at, row_weights, columns_at, column_weights, out, lines):
+    """Weighted sums of two by two elements for [outer, height, width, inner]: whole lines."""
+    height = out.shape[1]
+    for line in range(item * lines, min((item + 1) * lines, out.shape[0] * height)):
+        i = line // height
+        y = line % height
+        r0, r1 = rows_at[2 * y], rows_at[2 * y + 1]
+        u0, u1 = row_weights[2 * y], row_weights[2 * y + 1]
+        for j in range(out.shape[2]):
+            c0, c1 = columns_at[2 * j], columns_at[2 * j + 1]
+            v0, v1 = column_weights[2 * j], column_weights[2 * j + 1]
+            for k in range(out.shape[3]):
+                above = v0 * x[i, r0, c0, k] + v1 * x[i, r0, c1, k]
+                below = v0 * x[i, r1, c0, k] + v1 * x[i, r1, c1, k]
+                out[i, y, j, k] = u0 * above + u1 * below
+
+
 def fill_outside(item, outside, out, value):
     """Puts ``value`` where an output element of [outer, count, inner] lies outside the input."""
     i = item // out.shape[1]
