@@ -14,7 +14,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from ...ir import Call, Extent
+from ...ir import Call, Extent, View
 
 I64 = ir.IntType(64)
 POINTER = ir.PointerType()
@@ -52,6 +52,83 @@ class EmittedBody:
         raise TypeError(f"{self.name} is LLVM code; plain Python cannot run it")
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A Call whose body a composed one may run, and that body's function."""
+
+    function: ir.Function
+    call: Call
+
+    def run(
+        self,
+        builder: ir.IRBuilder,
+        item: ir.Value,
+        pointer: Callable[[View], ir.Value],
+        extent: Callable[[Extent], ir.Value],
+    ) -> None:
+        """Run one item; what is given tells an operand's place and an extent's value."""
+        arguments = [item]
+        for view in self.call.operands:
+            arguments += [pointer(view), *map(extent, view.shape)]
+        for scalar in self.call.scalars:
+            if isinstance(scalar, float):
+                type_ = self.function.function_type.args[len(arguments)]
+                arguments.append(ir.Constant(type_, scalar))
+            else:
+                arguments.append(extent(scalar))
+        builder.call(self.function, arguments)
+
+
+@dataclass(frozen=True)
+class ComposedBody:
+    """A generated kernel that runs items of other Calls, which are its ``parts``.
+
+    ``key`` says everything else that ``write`` depends on, the parts' extents and scalars
+    included. The parts' own operands and numbers of items mean nothing here: ``write`` chooses
+    what each is run with. Symbolic extents that it needs are scalars of the composed Call.
+    """
+
+    name: str
+    key: tuple[object, ...]
+    parts: tuple[Call, ...]
+    write: Callable[[ir.Function, Sequence[Part]], None] = field(compare=False)
+
+    @property
+    def __name__(self) -> str:
+        return self.name
+
+    def __call__(self, *arguments: Any) -> int:
+        """Composed bodies run compiled only."""
+        raise TypeError(f"{self.name} is LLVM code; plain Python cannot run it")
+
+
+def emit_composed(
+    body: ComposedBody,
+    name: str,
+    operands: Sequence[tuple[str, int]],
+    scalars: Sequence[ir.Type],
+    parts: Sequence[tuple[str, Sequence[tuple[str, int]], Sequence[ir.Type]]],
+) -> str:
+    """The text of a module that defines ``body``; parts: name, operands and scalars of each."""
+    module = ir.Module(name)
+    function = ir.Function(module, _body_type(operands, scalars), name)
+    found = []
+    for call, (part, own_operands, own_scalars) in zip(body.parts, parts, strict=True):
+        declared = module.globals.get(part)
+        if declared is None:
+            declared = ir.Function(module, _body_type(own_operands, own_scalars), part)
+        found.append(Part(declared, call))
+    body.write(function, found)
+    return str(module)
+
+
+def _body_type(operands: Sequence[tuple[str, int]], scalars: Sequence[ir.Type]) -> ir.FunctionType:
+    types: list[ir.Type] = [I64]
+    for _, rank in operands:
+        types += [POINTER, *([I64] * rank)]
+    return ir.FunctionType(I64, [*types, *scalars])
+
+
 def emit_body(
     body: EmittedBody,
     name: str,
@@ -61,10 +138,7 @@ def emit_body(
 ) -> str:
     """The text of a module that defines ``body`` as the function ``name``."""
     module = ir.Module(name)
-    types: list[ir.Type] = [I64]
-    for _, rank in operands:
-        types += [POINTER, *([I64] * rank)]
-    function = ir.Function(module, ir.FunctionType(I64, [*types, *scalars]), name)
+    function = ir.Function(module, _body_type(operands, scalars), name)
     first = 1 + sum(1 + rank for _, rank in operands[: body.operands])
     forwarded = function.args[first:]
     tail = None

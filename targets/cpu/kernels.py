@@ -18,7 +18,7 @@ from ...compiler.code_digest import digest
 from ...ir import Call, Extent, View
 from ...ir.data_type import item_size
 from ...ir.dim import Dim
-from .emitted import EmittedBody
+from .emitted import ComposedBody, EmittedBody
 from .extents import I64
 from .parallel import JOB_TYPE
 
@@ -32,13 +32,14 @@ STRICT: frozenset[str] = frozenset()
 class BodySignature:
     """What a body is lowered for: element types and ranks, and kinds of the scalars."""
 
-    function: Callable[..., Any] | EmittedBody = field(compare=False)
+    function: Callable[..., Any] | EmittedBody | ComposedBody = field(compare=False)
     name: str
     operands: tuple[tuple[str, int], ...]
     scalars: tuple[str, ...]
     literal_type: str | None
     fastmath: frozenset[str]
     tail: str | None = None
+    parts: tuple[BodySignature, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,11 @@ class KernelSet:
         fastmath = REASSOCIATE if call.reassociate else STRICT
         literal = None if movement else _computing_type(call)
         tail = None
-        if isinstance(call.body, EmittedBody):
+        parts: tuple[BodySignature, ...] = ()
+        if isinstance(call.body, ComposedBody):
+            parts = tuple(self._body(part, movement) for part in call.body.parts)
+            content = repr((call.body.key, [part.name for part in parts]))
+        elif isinstance(call.body, EmittedBody):
             content = repr(call.body.key)
             if call.body.tail is not None:
                 tail = self._body(call.body.tail, movement).name
@@ -98,7 +103,7 @@ class KernelSet:
         name = f"body_{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}"
         if name not in self.bodies:
             self.bodies[name] = BodySignature(
-                call.body, name, operands, scalars, literal, fastmath, tail
+                call.body, name, operands, scalars, literal, fastmath, tail, parts
             )
         return self.bodies[name]
 

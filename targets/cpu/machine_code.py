@@ -10,7 +10,7 @@ from pathlib import Path
 from ...compiler.cache import Cache, default_cache, key_of
 from ...ir import UnsupportedError
 from .dense.tile import packed_tiles
-from .emitted import EmittedBody, emit_body
+from .emitted import ComposedBody, EmittedBody, emit_body, emit_composed
 from .kernels import BodySignature, scalar_types
 from .object_code import (
     CpuDescription,
@@ -51,6 +51,11 @@ def _lowered(body: BodySignature, cpu: CpuDescription, cache: Cache) -> str:
         return held.decode()
     if isinstance(body.function, EmittedBody):
         text = emit_body(body.function, body.name, body.operands, scalar_types(body), body.tail)
+        cache.put(key, text.encode())
+        return text
+    if isinstance(body.function, ComposedBody):
+        parts = [(part.name, part.operands, scalar_types(part)) for part in body.parts]
+        text = emit_composed(body.function, body.name, body.operands, scalar_types(body), parts)
         cache.put(key, text.encode())
         return text
     # Numba takes a quarter of a second to import, which a cached model must not pay for.
