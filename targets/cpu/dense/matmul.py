@@ -6,6 +6,7 @@ last panel filled up with zeros. The activations are read in place.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from ....ir import Array, Call, Cost, Extent, ModelError, Operand, TensorType
 from ....ir.dim import ceil_divide, product
 from ....ops.define import operator
 from ..emitted import EmittedBody, Finish
+from .epilogue import Epilogue, applied
 from .fetch import Share, share_of, share_types, upcoming
 from .tile import (
     Shape,
@@ -56,28 +58,42 @@ def panel_columns(rows: Extent, total: int, width: int) -> int:
 
 @operator(name="cpu_packed_matmul", traits=("dot",))
 def packed_matmul(
-    x: Array, packed: Array, ahead: Array | None = None, *, columns: int, width: int
+    x: Array,
+    packed: Array,
+    bias: Array | None = None,
+    ahead: Array | None = None,
+    *,
+    columns: int,
+    width: int,
+    low: float = -math.inf,
+    high: float = math.inf,
 ) -> Array:
     """``x`` [..., K] times a matrix [K, columns] that is packed in panels.
 
-    ``ahead`` are weights that are needed next; see :mod:`.read_ahead`.
+    ``bias``, ``low`` and ``high`` are the epilogue (see :mod:`.epilogue`), ``ahead`` weights
+    that are needed next (see :mod:`.read_ahead`).
     """
     panels, inner, panel = packed.shape
     weights = packed.transpose(1, 0, 2).reshape(inner, panels * panel)[:, :columns]
-    return np.asarray(x @ weights)
+    return applied(x @ weights, bias, low, high)
 
 
 @packed_matmul.infer
 def _(
     x: TensorType,
     packed: TensorType,
+    bias: TensorType | None = None,
     ahead: TensorType | None = None,
     *,
     columns: int,
     width: int,
+    low: float,
+    high: float,
 ) -> TensorType:
     if x.rank < 1 or packed.rank != 3 or x.shape[-1] != packed.shape[1]:
         raise ModelError(f"packed product of {x} and {packed}")
+    if bias is not None and bias.shape != (columns,):
+        raise ModelError(f"packed product with {columns} columns and a bias {bias}")
     return x.with_shape((*x.shape[:-1], columns))
 
 
@@ -85,10 +101,13 @@ def _(
 def _(
     x: TensorType,
     packed: TensorType,
+    bias: TensorType | None = None,
     ahead: TensorType | None = None,
     *,
     columns: int,
     width: int,
+    low: float,
+    high: float,
 ) -> Cost:
     out = product(x.shape[:-1]) * columns
     return Cost(2 * out * x.shape[-1], x.nbytes + packed.nbytes + 4 * out)
@@ -98,16 +117,22 @@ def _(
 def _(
     x: Operand,
     packed: Operand,
+    bias: Operand | None,
     ahead: Operand | None,
     out: Operand,
     *,
     columns: int,
     width: int,
+    low: float,
+    high: float,
 ) -> Call:
     rows = product(x.shape[:-1])
     panels, inner, panel = (int(extent) for extent in packed.type.static_shape)
-    more = () if ahead is None else (ahead.flat(),)
-    writer = _Writer(rows, inner, columns, panels, Shape(0, panel // width, width), bool(more))
+    more = tuple(operand.flat() for operand in (bias, ahead) if operand is not None)
+    writer = _Writer(
+        rows, inner, columns, panels, Shape(0, panel // width, width),
+        Epilogue(bias is not None, low, high), ahead is not None,
+    )  # fmt: skip
     return Call(
         EmittedBody("packed_matmul", writer.key, 3 + len(more), columns, writer.write),
         (x.view(rows, inner), packed.flat(), out.view(rows, columns), *more),
@@ -119,10 +144,18 @@ class _Writer:
     """Emits one packed product."""
 
     def __init__(
-        self, rows: Extent, inner: int, columns: int, panels: int, shape: Shape, ahead: bool
+        self,
+        rows: Extent,
+        inner: int,
+        columns: int,
+        panels: int,
+        shape: Shape,
+        epilogue: Epilogue,
+        ahead: bool,
     ) -> None:
         self.rows, self.inner, self.columns, self.panels = rows, inner, columns, panels
-        self.ahead = ahead
+        self.epilogue, self.ahead = epilogue, ahead
+        self.bias: ir.Value | None = None
         self.weights: tuple[ir.Value, ...] = ()
         self.vectors, self.width = shape.vectors, shape.width
         most = largest_rows(self.width, self.vectors)
@@ -138,7 +171,7 @@ class _Writer:
         """Everything that the code depends on; an open number of rows is an argument."""
         rows = self.rows if isinstance(self.rows, int) else "open"
         sizes = (rows, self.inner, self.columns, self.panels, self.vectors, self.width)
-        return (*sizes, self.ahead)
+        return (*sizes, self.epilogue, self.ahead)
 
     @property
     def items(self) -> Extent:
@@ -150,8 +183,11 @@ class _Writer:
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         item, x, rows, _, packed, _, out = function.args[:7]
         tiles = builder.sdiv(builder.add(rows, constant(self.height - 1)), constant(self.height))
+        more = function.args[9:]
+        if self.epilogue.biased:
+            self.bias, more = more[0], more[2:]
         if self.ahead:
-            self.weights = (tiles, packed, *function.args[9:11])
+            self.weights = (tiles, packed, *more[:2])
         tile = builder.srem(item, tiles)
         group = builder.sdiv(item, tiles)
         row = builder.mul(tile, constant(self.height))
@@ -254,6 +290,8 @@ class _Writer:
         column = builder.mul(panel, constant(size))
         tile = self._tile_function(builder, height, columns)
         more: list[ir.Value] = []
+        if self.bias is not None:
+            more.append(address(builder, self.bias, column))
         if self.ahead:
             tiles, packed_all, *ahead = self.weights
             group_size = self.group * self.inner * size
@@ -266,7 +304,7 @@ class _Writer:
                 builder.mul(number, tiles), builder.sdiv(row, constant(self.height))
             )
             every = builder.mul(tiles, constant(self.group))
-            more = share_of(builder, coming, number, every, self.inner).arguments
+            more += share_of(builder, coming, number, every, self.inner).arguments
         builder.call(tile, [a, b, address(builder, c, column), *more])
         finish(builder, row, height, column, columns)
 
@@ -276,7 +314,8 @@ class _Writer:
         name = f"{builder.function.name}.tile{height}x{columns}"
         if name in module.globals:
             return module.globals[name]
-        types = [POINTER, POINTER, POINTER, *(share_types() if self.ahead else ())]
+        types = [POINTER] * (4 if self.epilogue.biased else 3)
+        types += share_types() if self.ahead else []
         function = ir.Function(module, ir.FunctionType(ir.VoidType(), types), name)
         function.linkage = "internal"
         function.attributes.add("noinline")
@@ -287,9 +326,11 @@ class _Writer:
         shape = Shape(height, vectors, self.width)
         step = self.vectors * self.width
         a, b, c, *more = function.args
+        bias = more.pop(0) if self.epilogue.biased else None
+        starts = [self.epilogue.start(inside, bias, columns, self.width)] * height
         share = Share(*more) if more else None
-        acc = emit_tile(inside, a, b, self.inner, shape, self.inner, 1, step, share=share)
-        store_tile(inside, acc, c, shape, self.columns, columns)
+        acc = emit_tile(inside, a, b, self.inner, shape, self.inner, 1, step, starts, share)
+        store_tile(inside, self.epilogue.end(inside, acc), c, shape, self.columns, columns)
         inside.ret_void()
         return function
 

@@ -31,11 +31,12 @@ def _read_ahead(graph: Graph, weights: dict[Op, int], readers: frozenset[Op]) ->
     for node in nodes:
         if node.op not in readers:
             continue
-        place = weights[node.op]
         following = _following(nodes, node, heavy)
         value = following.operands[weights[following.op]]
         now = graph.node(node.name)
-        inputs = [*now.operands[: place + 1], value]
+        place = [parameter.name for parameter in now.op.parameters].index("ahead")
+        inputs = [*now.inputs, *[None] * place][:place]
+        inputs.append(value)
         new = graph.add_node(node.op, inputs, node.attrs, node.name, node.origin)
         graph.take_over(node.name, new.name)
         changes += 1

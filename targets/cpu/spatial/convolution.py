@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from ....ir import Array, Call, Cost, Extent, ModelError, Operand, TensorType, V
 from ....ir.dim import product
 from ....ops.convolution import convolution
 from ....ops.define import operator
+from ..dense.epilogue import Epilogue, applied
 from ..emitted import EmittedBody
 from .direct import DirectWriter
 from .geometry import Geometry, unpack_kernels
@@ -21,6 +23,7 @@ from .geometry import Geometry, unpack_kernels
 def spatial_convolution(
     x: Array,
     packed: Array,
+    bias: Array | None = None,
     ahead: Array | None = None,
     *,
     maps: int,
@@ -32,12 +35,15 @@ def spatial_convolution(
     pads_end: tuple[int, ...],
     channels_first: bool,
     width: int,
+    low: float = -math.inf,
+    high: float = math.inf,
 ) -> Array:
-    """``convolution`` without bias of ``x`` [N, spatial..., C] to [N, spatial..., maps].
+    """``convolution`` of ``x`` [N, spatial..., C] to [N, spatial..., maps].
 
     The weights are packed by :func:`~.geometry.pack_kernels`. With ``channels_first`` the
-    input alone is [N, C, spatial...]: what a network's first layer meets. ``ahead`` are
-    weights that are needed next; see :mod:`..dense.read_ahead`.
+    input alone is [N, C, spatial...]: what a network's first layer meets. ``bias``,
+    ``low`` and ``high`` are the epilogue (see :mod:`..dense.epilogue`), ``ahead`` weights that
+    are needed next (see :mod:`..dense.read_ahead`).
     """
     weights = unpack_kernels(packed, groups, maps, kernel)
     first = x if channels_first else np.moveaxis(x, -1, 1)
@@ -50,13 +56,14 @@ def spatial_convolution(
         pads_end=pads_end,
         groups=groups,
     )
-    return np.ascontiguousarray(np.moveaxis(result, 1, -1))
+    return np.ascontiguousarray(applied(np.moveaxis(result, 1, -1), bias, low, high))
 
 
 @spatial_convolution.infer
 def _(
     x: TensorType,
     packed: TensorType,
+    bias: TensorType | None = None,
     ahead: TensorType | None = None,
     *,
     maps: int,
@@ -68,6 +75,8 @@ def _(
     pads_end: tuple[int, ...],
     channels_first: bool,
     width: int,
+    low: float,
+    high: float,
 ) -> TensorType:
     rank = len(kernel)
     if x.rank != rank + 2 or packed.rank != 4:
@@ -75,6 +84,8 @@ def _(
     channels = x.shape[1] if channels_first else x.shape[-1]
     if channels != packed.shape[2] * groups or packed.shape[1] != int(np.prod(kernel)):
         raise ModelError(f"direct convolution of {x} in {groups} groups and {packed}")
+    if bias is not None and bias.shape != (maps,):
+        raise ModelError(f"direct convolution to {maps} maps with a bias {bias}")
     sizes = spatial_sizes(x, channels_first)
     output = [
         (sizes[a] + pads_begin[a] + pads_end[a] - dilations[a] * (kernel[a] - 1) - 1) // strides[a]
@@ -86,7 +97,11 @@ def _(
 
 @spatial_convolution.cost
 def _(
-    x: TensorType, packed: TensorType, ahead: TensorType | None = None, **attributes: Any
+    x: TensorType,
+    packed: TensorType,
+    bias: TensorType | None = None,
+    ahead: TensorType | None = None,
+    **attributes: Any,
 ) -> Cost:
     out = spatial_convolution.infer_types([x, packed], attributes)[0]
     taps = packed.shape[1] * packed.shape[2]
@@ -97,6 +112,7 @@ def _(
 def _(
     x: Operand,
     packed: Operand,
+    bias: Operand | None,
     ahead: Operand | None,
     out: Operand,
     *,
@@ -109,6 +125,8 @@ def _(
     pads_end: tuple[int, ...],
     channels_first: bool,
     width: int,
+    low: float,
+    high: float,
 ) -> list[Call]:
     known = known_source(x, out, pads_begin, pads_end, channels_first)
     channels = int(packed.type.static_shape[2])
@@ -125,9 +143,10 @@ def _(
         channels_first,
         width,
     )
-    writer = DirectWriter(geometry, ahead is not None)
-    more = () if ahead is None else (ahead.flat(),)
-    key = (geometry, len(more))
+    epilogue = Epilogue(bias is not None, low, high)
+    writer = DirectWriter(geometry, epilogue, ahead is not None)
+    more = tuple(operand.flat() for operand in (bias, ahead) if operand is not None)
+    key = (geometry, epilogue, ahead is not None)
     body = EmittedBody("spatial_convolution", key, 3 + len(more), maps, writer.write)
     lines = product(out.shape[:-2])
     operands = (known.source, packed.flat(), out.whole(), *more)

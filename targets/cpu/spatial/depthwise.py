@@ -6,6 +6,7 @@ once for all its pixels, and taps outside the source are skipped as in :mod:`.li
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from ....ir import Array, Call, Cost, ModelError, Operand, TensorType
 from ....ir.dim import product
 from ....ops.convolution import convolution
 from ....ops.define import operator
+from ..dense.epilogue import Epilogue, applied
 from ..dense.tile import F32, I32, address, constant, intrinsic, masked_load_function, masked_store
 from ..emitted import EmittedBody, Finish
 from .convolution import known_source
@@ -45,6 +47,7 @@ def pack_channels(weights: Array) -> Array:
 def spatial_depthwise(
     x: Array,
     packed: Array,
+    bias: Array | None = None,
     *,
     kernel: tuple[int, ...],
     strides: tuple[int, ...],
@@ -52,10 +55,13 @@ def spatial_depthwise(
     pads_begin: tuple[int, ...],
     pads_end: tuple[int, ...],
     width: int,
+    low: float = -math.inf,
+    high: float = math.inf,
 ) -> Array:
-    """``convolution`` of ``x`` [N, spatial..., C] with a group for each channel, without bias.
+    """``convolution`` of ``x`` [N, spatial..., C] with a group for each channel.
 
-    The weights are packed by :func:`pack_channels`.
+    The weights are packed by :func:`pack_channels`; ``bias``, ``low`` and ``high`` are the
+    epilogue (see :mod:`..dense.epilogue`).
     """
     weights = packed.T.reshape(packed.shape[1], 1, *kernel)
     result = convolution.reference(
@@ -67,13 +73,14 @@ def spatial_depthwise(
         pads_end=pads_end,
         groups=x.shape[-1],
     )
-    return np.ascontiguousarray(np.moveaxis(result, 1, -1))
+    return np.ascontiguousarray(applied(np.moveaxis(result, 1, -1), bias, low, high))
 
 
 @spatial_depthwise.infer
 def _(
     x: TensorType,
     packed: TensorType,
+    bias: TensorType | None = None,
     *,
     kernel: tuple[int, ...],
     strides: tuple[int, ...],
@@ -81,9 +88,13 @@ def _(
     pads_begin: tuple[int, ...],
     pads_end: tuple[int, ...],
     width: int,
+    low: float,
+    high: float,
 ) -> TensorType:
     if x.rank != len(kernel) + 2 or packed.shape != (int(np.prod(kernel)), x.shape[-1]):
         raise ModelError(f"depthwise convolution of {x} and {packed} with a kernel {kernel}")
+    if bias is not None and bias.shape != x.shape[-1:]:
+        raise ModelError(f"depthwise convolution of {x} with a bias {bias}")
     output = [
         (x.shape[1 + a] + pads_begin[a] + pads_end[a] - dilations[a] * (kernel[a] - 1) - 1)
         // strides[a]
@@ -94,7 +105,7 @@ def _(
 
 
 @spatial_depthwise.cost
-def _(x: TensorType, packed: TensorType, **attributes: Any) -> Cost:
+def _(x: TensorType, packed: TensorType, bias: TensorType | None = None, **attributes: Any) -> Cost:
     out = spatial_depthwise.infer_types([x, packed], attributes)[0]
     return Cost(2 * out.size * packed.shape[0], x.nbytes + packed.nbytes + out.nbytes)
 
@@ -103,6 +114,7 @@ def _(x: TensorType, packed: TensorType, **attributes: Any) -> Cost:
 def _(
     x: Operand,
     packed: Operand,
+    bias: Operand | None,
     out: Operand,
     *,
     kernel: tuple[int, ...],
@@ -111,6 +123,8 @@ def _(
     pads_begin: tuple[int, ...],
     pads_end: tuple[int, ...],
     width: int,
+    low: float,
+    high: float,
 ) -> list[Call]:
     channels = int(packed.type.static_shape[1])
     known = known_source(x, out, pads_begin, pads_end)
@@ -118,10 +132,14 @@ def _(
         1, 1, channels, known.sizes, known.output, kernel, strides, dilations, known.pads,
         False, width,
     )  # fmt: skip
-    writer = DepthwiseWriter(geometry)
-    body = EmittedBody("spatial_depthwise", (geometry,), 3, channels, writer.write)
+    epilogue = Epilogue(bias is not None, low, high)
+    writer = DepthwiseWriter(geometry, epilogue)
+    more = () if bias is None else (bias.flat(),)
+    key = (geometry, epilogue)
+    body = EmittedBody("spatial_depthwise", key, 3 + len(more), channels, writer.write)
     lines = product(out.shape[:-1][:-1])
-    return [*known.calls, Call(body, (known.source, packed.flat(), out.whole()), items=lines)]
+    operands = (known.source, packed.flat(), out.whole(), *more)
+    return [*known.calls, Call(body, operands, items=lines)]
 
 
 class DepthwiseWriter(LineWriter):
@@ -140,7 +158,8 @@ class DepthwiseWriter(LineWriter):
             function = self._tile(builder, rows, taps)
             at_a = address(builder, line.source, builder.mul(pixel, constant(geometry.pixel_step)))
             at_c = address(builder, line.target, builder.mul(pixel, constant(geometry.groups)))
-            builder.call(function, [at_a, line.weights, at_c, *line.extra])
+            more = [] if line.bias is None else [line.bias]
+            builder.call(function, [at_a, line.weights, at_c, *line.extra, *more])
             row = builder.add(line.row, pixel)
             finish(builder, row, rows, constant(0), geometry.groups)
 
@@ -154,20 +173,24 @@ class DepthwiseWriter(LineWriter):
             return function
         inside = ir.IRBuilder(function.append_basic_block("entry"))
         a, b, c, *extra = function.args
+        bias = extra.pop() if self.epilogue.biased else None
         vectors = 2 if rows < _FEW_PIXELS else 1
         step = vectors * geometry.width
         whole, rest = divmod(geometry.groups, step)
 
-        def block(first: ir.Value, lanes: list[int]) -> None:
-            places = [address(inside, pointer, first) for pointer in (a, b, c)]
-            _Block(inside, geometry, rows, taps, extra, lanes).emit(*places)
+        def channels(first: ir.Value, lanes: list[int]) -> None:
+            at_a, at_b, at_c = (address(inside, pointer, first) for pointer in (a, b, c))
+            here = None if bias is None else address(inside, bias, first)
+            starts = self.epilogue.start(inside, here, sum(lanes), geometry.width)
+            block = _Block(inside, geometry, rows, taps, extra, lanes, self.epilogue)
+            block.emit(at_a, at_b, at_c, starts)
 
         if whole:
             full = [geometry.width] * vectors
-            for_each(inside, whole, lambda k: block(inside.mul(k, constant(step)), full))
+            for_each(inside, whole, lambda k: channels(inside.mul(k, constant(step)), full))
         while rest:
             first = geometry.groups - rest
-            block(constant(first), [min(rest, geometry.width)])
+            channels(constant(first), [min(rest, geometry.width)])
             rest -= min(rest, geometry.width)
         inside.ret_void()
         return function
@@ -184,7 +207,9 @@ class _Block:
         taps: Taps,
         extra: list[ir.Value],
         lanes: list[int],
+        epilogue: Epilogue,
     ) -> None:
+        self.epilogue = epilogue
         self.builder, self.geometry, self.rows = builder, geometry, rows
         self.taps, self.extra, self.lanes = taps, extra, lanes
         self.vector = ir.VectorType(F32, geometry.width)
@@ -194,11 +219,10 @@ class _Block:
             ir.FunctionType(self.vector, [self.vector] * 3),
         )
 
-    def emit(self, a: ir.Value, b: ir.Value, c: ir.Value) -> None:
-        """All kernel positions, then the stores."""
+    def emit(self, a: ir.Value, b: ir.Value, c: ir.Value, starts: Values) -> None:
+        """All kernel positions from these first values on, then the stores."""
         geometry, builder = self.geometry, self.builder
-        zero = ir.Constant(self.vector, None)
-        acc: Values = [zero] * (self.rows * len(self.lanes))
+        acc: Values = starts * self.rows
         weights = geometry.kernel[-1] * geometry.groups
         acc = each_position(builder, geometry, self.extra, weights, a, b, acc, self._line)
         for pixel in range(self.rows):
@@ -206,6 +230,7 @@ class _Block:
                 offset = pixel * geometry.groups + number * geometry.width
                 place = address(builder, c, offset)
                 value = acc[pixel * len(self.lanes) + number]
+                value = self.epilogue.limited(builder, value)
                 if lanes == geometry.width:
                     builder.store(value, place, align=4)
                 else:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
+from ..dense.epilogue import Epilogue
 from ..dense.fetch import Share, fetch, moved, share_of, upcoming
 from ..dense.tile import (
     F32,
@@ -32,8 +33,8 @@ _ROUND = 16
 class DirectWriter(LineWriter):
     """Emits one direct convolution; an item's part is a group of panels of weights."""
 
-    def __init__(self, geometry: Geometry, ahead: bool = False) -> None:
-        super().__init__(geometry, ahead)
+    def __init__(self, geometry: Geometry, epilogue: Epilogue, ahead: bool = False) -> None:
+        super().__init__(geometry, epilogue, ahead)
         self.flat_panels = geometry.panels * geometry.groups
         self.parts = -(-self.flat_panels // geometry.item_panels)
 
@@ -73,7 +74,8 @@ class DirectWriter(LineWriter):
                 function = self._tile(builder, rows, taps, columns)
                 at_a = address(builder, a, builder.mul(pixel, constant(geometry.pixel_step)))
                 at_c = address(builder, c, builder.mul(pixel, constant(self.total_maps)))
-                more = [] if share is None else share(pixel).arguments
+                more = [] if line.bias is None else [address(builder, line.bias, column)]
+                more += [] if share is None else share(pixel).arguments
                 builder.call(function, [at_a, b, at_c, *line.extra, *more])
                 finish(builder, builder.add(line.row, pixel), rows, column, columns)
 
@@ -118,8 +120,13 @@ class DirectWriter(LineWriter):
             inside = ir.IRBuilder(function.append_basic_block("entry"))
             shape = Shape(rows, -(-columns // geometry.width), geometry.width)
             a, b, c, *extra = function.args
-            emitter = _TileEmitter(inside, geometry, shape, taps, extra, self.ahead)
-            store_tile(inside, emitter.emit(a, b), c, shape, self.total_maps, columns)
+            share = Share(*extra[-2:]) if self.ahead else None
+            extra = extra[:-2] if self.ahead else extra
+            bias = extra.pop() if self.epilogue.biased else None
+            emitter = _TileEmitter(inside, geometry, shape, taps, extra, share)
+            starts = self.epilogue.start(inside, bias, columns, geometry.width)
+            acc = self.epilogue.end(inside, emitter.emit(a, b, starts))
+            store_tile(inside, acc, c, shape, self.total_maps, columns)
             inside.ret_void()
         return function
 
@@ -148,11 +155,11 @@ class _TileEmitter:
         shape: Shape,
         taps: Taps,
         extra: list[ir.Value],
-        ahead: bool,
+        share: Share | None,
     ) -> None:
         self.builder, self.geometry, self.shape = builder, geometry, shape
         self.taps, self.extra = taps, extra
-        self.share = Share(*extra[-2:]) if ahead else None
+        self.share = share
         self.vector = ir.VectorType(F32, shape.width)
         self.fma = intrinsic(
             builder.module,
@@ -160,10 +167,12 @@ class _TileEmitter:
             ir.FunctionType(self.vector, [self.vector] * 3),
         )
 
-    def emit(self, a: ir.Value, b: ir.Value) -> Accumulators:
-        """All kernel positions and channels; returns the accumulators by row and vector."""
-        zero = ir.Constant(self.vector, None)
-        flat = [zero] * (self.shape.rows * self.shape.vectors)
+    def emit(self, a: ir.Value, b: ir.Value, starts: Values) -> Accumulators:
+        """All kernel positions and channels; returns the accumulators by row and vector.
+
+        ``starts`` are the first values of the accumulators of each row.
+        """
+        flat = starts * self.shape.rows
         # The place that is read ahead goes from loop to loop with the accumulators.
         flat += [self.share.pointer] if self.share is not None else []
         weights = _line_weights(self.geometry)

@@ -14,6 +14,7 @@ from typing import Any
 
 from llvmlite import ir
 
+from ..dense.epilogue import Epilogue
 from ..dense.fetch import share_types
 from ..dense.tile import I64, address, constant, intrinsic
 from ..emitted import Finish
@@ -21,6 +22,7 @@ from .geometry import Geometry
 from .loops import Values, for_each, repeat
 
 POINTER = ir.PointerType()
+_PLAIN = Epilogue()
 SMIN, SMAX = "llvm.smin.i64", "llvm.smax.i64"
 
 Taps = tuple[tuple[int, ...], ...]
@@ -35,7 +37,8 @@ class Line:
     ``extra`` are, for each axis but the last, how many kernel positions are inside the source
     and how far apart they are there. ``row`` is the line's first pixel among all, ``length``
     its pixels, ``part`` which part of the weights it is multiplied with. It is line ``number``
-    of ``lines``. ``packed`` are all weights, ``ahead`` those of the next kernel, and how many.
+    of ``lines``. ``packed`` are all weights, ``bias`` the biases of all maps, ``ahead`` the
+    weights of the next kernel, and how many.
     """
 
     source: ir.Value
@@ -48,6 +51,7 @@ class Line:
     number: ir.Value
     lines: ir.Value
     packed: ir.Value
+    bias: ir.Value | None
     ahead: tuple[ir.Value, ir.Value] | None
 
 
@@ -59,8 +63,10 @@ class LineWriter(ABC):
 
     weighted = True
 
-    def __init__(self, geometry: Geometry, ahead: bool = False) -> None:
-        self.geometry, self.ahead = geometry, ahead
+    def __init__(
+        self, geometry: Geometry, epilogue: Epilogue = _PLAIN, ahead: bool = False
+    ) -> None:
+        self.geometry, self.epilogue, self.ahead = geometry, epilogue, ahead
         self.leading = range(len(geometry.kernel) - 1)
         self.total_maps = geometry.maps * geometry.groups
         self._edges: dict[Taps, int] = {}
@@ -122,9 +128,12 @@ class LineWriter(ABC):
         base = address(builder, base, -geometry.pads[-1] * geometry.column_step)
         row = builder.mul(line, output[-1])
         target = address(builder, out, builder.mul(row, constant(self.total_maps)))
-        ahead = (function.args[5 + 2 * rank], function.args[6 + 2 * rank]) if self.ahead else None
+        more = list(function.args[after + 1 + rank :])
+        bias = more[0] if self.epilogue.biased else None
+        more = more[2:] if self.epilogue.biased else more
+        ahead = (more[0], more[1]) if self.ahead else None
         whole = Line(
-            base, weights, target, extra, row, output[-1], part, line, lines, packed, ahead
+            base, weights, target, extra, row, output[-1], part, line, lines, packed, bias, ahead
         )
         self.write_line(builder, finish, whole)
         builder.ret(constant(0))
@@ -204,7 +213,7 @@ class LineWriter(ABC):
     def tile_function(
         self, builder: ir.IRBuilder, rows: int, taps: Taps, columns: int
     ) -> tuple[ir.Function, bool]:
-        """``tile(a, b, c, count and step of each leading axis..., share of what is read ahead)``.
+        """``tile(a, b, c, count and step of each leading axis..., bias, share of what is ahead)``.
 
         True if the function has no body yet.
         """
@@ -213,6 +222,7 @@ class LineWriter(ABC):
         if name in module.globals:
             return module.globals[name], False
         types = [POINTER, POINTER, POINTER, *[I64] * (2 * len(self.leading))]
+        types += [POINTER] if self.epilogue.biased else []
         types += share_types() if self.ahead else []
         function = ir.Function(module, ir.FunctionType(ir.VoidType(), types), name)
         function.linkage = "internal"

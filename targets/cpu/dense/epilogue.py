@@ -1,0 +1,139 @@
+"""What dense kernels do to their results in registers: a bias before, limits after.
+
+Whatever else follows a product or a convolution runs on each finished tile in the cache; a bias
+and a clamp are so common, and so cheap beside reading a tile again, that kernels have them as
+an operand ``bias`` and attributes ``low`` and ``high``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from llvmlite import ir
+
+from ....compiler.pass_ import Pass
+from ....ir import Array, Graph, Node, Op, Value
+from ....ops.elementwise_activation import relu
+from ....ops.elementwise_arithmetic import add, clip
+from .tile import (
+    F32,
+    I32,
+    Accumulators,
+    address,
+    lanes_mask,
+    masked_load_function,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Epilogue:
+    """Whether there is a bias, and the limits."""
+
+    biased: bool = False
+    low: float = -math.inf
+    high: float = math.inf
+
+    def start(
+        self, builder: ir.IRBuilder, bias: ir.Value | None, columns: int, width: int
+    ) -> list[ir.Value]:
+        """The first value of an accumulator for each vector of ``columns`` columns."""
+        vector = ir.VectorType(F32, width)
+        zero = ir.Constant(vector, None)
+        starts = []
+        for first in range(0, columns, width):
+            lanes = min(columns - first, width)
+            if bias is None:
+                starts.append(zero)
+            elif lanes == width:
+                starts.append(builder.load(address(builder, bias, first), typ=vector, align=4))
+            else:
+                load = masked_load_function(builder.module, width)
+                place = address(builder, bias, first)
+                four = ir.Constant(I32, 4)
+                starts.append(builder.call(load, [place, four, lanes_mask(width, lanes), zero]))
+        return starts
+
+    def limited(self, builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+        """A vector moved into the limits; NaN stays."""
+        if self.low > -math.inf:
+            limit = _all(value.type, self.low)
+            value = builder.select(builder.fcmp_ordered("<", value, limit), limit, value)
+        if self.high < math.inf:
+            limit = _all(value.type, self.high)
+            value = builder.select(builder.fcmp_ordered(">", value, limit), limit, value)
+        return value
+
+    def end(self, builder: ir.IRBuilder, acc: Accumulators) -> Accumulators:
+        """All accumulators moved into the limits."""
+        return [[self.limited(builder, value) for value in row] for row in acc]
+
+
+def _all(vector: ir.VectorType, number: float) -> ir.Constant:
+    return ir.Constant(vector, [ir.Constant(F32, number)] * vector.count)
+
+
+def applied(result: Array, bias: Array | None, low: float, high: float) -> Array:
+    """The reference: ``result`` with the bias along its last axis, moved into the limits."""
+    if bias is not None:
+        result = result + bias
+    return np.asarray(np.minimum(np.maximum(result, np.float32(low)), np.float32(high)))
+
+
+def epilogue_pass(biases: Mapping[Op, int]) -> Pass:
+    """The pass that gives kernels their epilogues; ``biases`` is where each takes its bias."""
+    return Pass("epilogues", lambda graph: _absorb(graph, biases))
+
+
+def _absorb(graph: Graph, biases: Mapping[Op, int]) -> int:
+    changes = 0
+    for name in [node.name for node in graph.operators() if node.op in biases]:
+        node = graph.node(name)
+        last, bias = node, None
+        following = _only_reader(graph, last)
+        if following is not None and following.op is add:
+            bias = _bias_of(graph, node, following)
+            if bias is not None:
+                last, following = following, _only_reader(graph, following)
+        limits = {}
+        if following is not None and following.op in (relu, clip):
+            low, high = (
+                (0.0, math.inf)
+                if following.op is relu
+                else (following.attrs["low"], following.attrs["high"])
+            )
+            if low <= high:
+                last, limits = following, {"low": low, "high": high}
+        if last is node:
+            continue
+        inputs: list[Value | None] = list(node.inputs[: biases[node.op]])
+        inputs += [bias] if bias is not None else []
+        new = graph.add_node(node.op, inputs, {**node.attrs, **limits}, last.name, last.origin)
+        graph.take_over(last.name, new.name)
+        changes += 1
+    if changes:
+        graph.prune()
+    return changes
+
+
+def _only_reader(graph: Graph, node: Node) -> Node | None:
+    """The one node that reads the result of ``node`` once, if nothing else needs it."""
+    (value,) = node.outputs
+    if value in graph.outputs or graph.use_count(value) != 1:
+        return None
+    if node.name in graph.measured_nodes():
+        return None
+    (reader,) = graph.users(value)
+    return reader if reader.types == node.types else None
+
+
+def _bias_of(graph: Graph, node: Node, addition: Node) -> Value | None:
+    """The vector of one number a column that ``addition`` adds to the result of ``node``."""
+    others = [value for value in addition.operands if value.node != node.name]
+    if len(others) != 1 or not graph.is_param(others[0]):
+        return None
+    (other,) = others
+    type_, columns = graph.type(other), node.types[0].shape[-1]
+    return other if type_.shape == (columns,) and type_.dtype == "float32" else None
