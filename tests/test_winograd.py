@@ -67,6 +67,7 @@ def problems(draw: st.DrawFn) -> dict[str, Any]:
             "by_points": draw(st.booleans()),
         },
         "epilogue": draw(st.sampled_from(["none", "bias", "residual"])),
+        "ahead": draw(st.booleans()),
     }
 
 
@@ -84,8 +85,9 @@ def built(problem: dict[str, Any], width: int, packed: Array, batch: Any) -> Gra
     maps, epilogue = problem["maps"], problem["epilogue"]
     shape = (batch, *problem["size"], problem["channels"])
     x = graph.input("x", TensorType("float32", shape))
+    ahead = [graph.param(random((3000,), 9), "next")] if problem.get("ahead") else []
     y: Value = graph.add(
-        spatial_winograd, x, graph.param(packed, "w"), maps=maps, pads=problem["pads"],
+        spatial_winograd, x, graph.param(packed, "w"), *ahead, maps=maps, pads=problem["pads"],
         tile=problem["tile"], width=width,
     )  # fmt: skip
     if epilogue != "none":

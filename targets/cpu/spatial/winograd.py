@@ -17,7 +17,8 @@ from ....ops.convolution import convolution
 from ....ops.define import operator
 from ..emitted import EmittedBody
 from .winograd_blocks import BlockWriter
-from .winograd_cost import plan_for
+from .winograd_cost import lines_ahead, plan_for
+from .winograd_plan import LINE
 from .winograd_points import PointWriter
 from .winograd_transforms import TILES, unpack_kernels
 
@@ -26,12 +27,20 @@ Pads = tuple[int, int, int, int]
 
 @operator(name="cpu_spatial_winograd", traits=("dot",))
 def spatial_winograd(
-    x: Array, kernels: Array, *, maps: int, pads: Pads, tile: int, width: int
+    x: Array,
+    kernels: Array,
+    ahead: Array | None = None,
+    *,
+    maps: int,
+    pads: Pads,
+    tile: int,
+    width: int,
 ) -> Array:
     """3x3 ``convolution`` of ``x`` [N, H, W, C], stride 1, to [N, H', W', maps].
 
     The kernels are packed by :func:`~.winograd_transforms.pack_kernels`. ``pads`` are those
     above, left, below and right; ``tile`` is the number of outputs of a tile along an axis.
+    ``ahead`` are weights that are needed next; see :mod:`..dense.read_ahead`.
     """
     weights = unpack_kernels(kernels, maps, tile)
     result = convolution.reference(
@@ -42,7 +51,14 @@ def spatial_winograd(
 
 @spatial_winograd.infer
 def _(
-    x: TensorType, kernels: TensorType, *, maps: int, pads: Pads, tile: int, width: int
+    x: TensorType,
+    kernels: TensorType,
+    ahead: TensorType | None = None,
+    *,
+    maps: int,
+    pads: Pads,
+    tile: int,
+    width: int,
 ) -> TensorType:
     if x.rank != 4 or kernels.rank != 4 or tile not in TILES:
         raise ModelError(f"winograd of {x} and {kernels} with tiles of {tile}")
@@ -56,7 +72,9 @@ def _(
 
 
 @spatial_winograd.cost
-def _(x: TensorType, kernels: TensorType, **attributes: Any) -> Cost:
+def _(
+    x: TensorType, kernels: TensorType, ahead: TensorType | None = None, **attributes: Any
+) -> Cost:
     out = spatial_winograd.infer_types([x, kernels], attributes)[0]
     return Cost(2 * 9 * out.size * x.shape[3], x.nbytes + kernels.nbytes + out.nbytes)
 
@@ -65,6 +83,7 @@ def _(x: TensorType, kernels: TensorType, **attributes: Any) -> Cost:
 def _(
     x: Operand,
     kernels: Operand,
+    ahead: Operand | None,
     out: Operand,
     *,
     maps: int,
@@ -77,18 +96,24 @@ def _(
     panel = kernels.type.static_shape[3]
     plan = plan_for(channels, maps, (rows, columns), output, pads[:2], tile, width, panel)
     images = x.shape[0]
+    # What is read ahead is the last operand of the body that multiplies.
+    more = () if ahead is None else (ahead.flat(),)
+    lines = 0 if ahead is None else min(lines_ahead(plan), -(-int(ahead.size) // LINE))  # type: ignore[arg-type]
+    key, count = (plan, lines), 3 + len(more)
     if not plan.by_points:
-        body = EmittedBody("winograd", (plan,), 3, maps, BlockWriter(plan).write)
-        return [Call(body, (x.whole(), kernels.flat(), out.flat()), items=images * plan.blocks)]
-    writer = PointWriter(plan)
+        body = EmittedBody("winograd", key, count, maps, BlockWriter(plan, lines).write)
+        operands = (x.whole(), kernels.flat(), out.flat(), *more)
+        return [Call(body, operands, items=images * plan.blocks)]
+    writer = PointWriter(plan, lines)
     transformed = workspace("inputs", x.dtype, (images, plan.input_size))
     products = workspace("products", x.dtype, (images, plan.product_size))
     write = EmittedBody("winograd_inputs", (plan,), 2, maps, writer.write_inputs)
-    multiply = EmittedBody("winograd_products", (plan,), 3, maps, writer.write_products)
+    multiply = EmittedBody("winograd_products", key, count, maps, writer.write_products)
     read = EmittedBody("winograd_outputs", (plan,), 2, maps, writer.write_outputs)
-    lines = images * plan.tiles[0]
+    factors = (transformed, kernels.flat(), products, *more)
+    tile_rows = images * plan.tiles[0]
     return [
-        Call(write, (x.whole(), transformed), items=lines),
-        Call(multiply, (transformed, kernels.flat(), products), items=plan.points * plan.groups),
-        Call(read, (products, out.flat()), items=lines),
+        Call(write, (x.whole(), transformed), items=tile_rows),
+        Call(multiply, factors, items=plan.points * plan.groups),
+        Call(read, (products, out.flat()), items=tile_rows),
     ]

@@ -10,7 +10,7 @@ from ..dense.tile import address, constant
 from ..emitted import Finish
 from .loops import for_each
 from .winograd_inputs import InputTransform
-from .winograd_products import Ahead, Products, next_panel, part_of
+from .winograd_products import Products, next_panel, part_of
 from .winograd_region import Region, stack
 from .winograd_writer import WinogradWriter
 
@@ -24,6 +24,7 @@ class BlockWriter(WinogradWriter):
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         item, x = function.args[:2]
         packed, out = function.args[6], function.args[8]
+        others = function.args[10] if self.lines else None
         inputs, products = stack(builder, plan.input_size), stack(builder, plan.product_size)
         image = builder.sdiv(item, constant(plan.blocks))
         block = builder.srem(item, constant(plan.blocks))
@@ -33,6 +34,10 @@ class BlockWriter(WinogradWriter):
         sizes = sorted({r * c for r in plan.cuts(0) for c in plan.cuts(1)})
         tiles = builder.mul(region[1], region[3])
         multiply = Products(plan, builder)
+        # While panels are multiplied, what comes next is fetched part by part.
+        parts = plan.points * plan.panels
+        following = self._following(builder, source, block)
+        written = self._output(builder, out, image, region)
 
         def group(maps: int, first: ir.Value) -> None:
             column = builder.mul(first, constant(plan.columns))
@@ -46,15 +51,19 @@ class BlockWriter(WinogradWriter):
                 def panel(k: ir.Value, columns: int) -> None:
                     at_b = address(builder, b, builder.mul(k, constant(plan.panel_size)))
                     at_c = address(builder, c, builder.mul(k, constant(plan.columns)))
-                    ahead = self._ahead(
-                        builder,
-                        at_b,
-                        (source, out),
-                        image,
-                        block,
-                        region,
-                        (p, builder.add(first, k)),
-                    )
+                    number = builder.mul(builder.add(first, k), constant(plan.points))
+                    number = builder.add(number, p)
+                    ahead = [
+                        next_panel(plan, builder, at_b),
+                        part_of(builder, following, number, parts, False),
+                        part_of(builder, written, number, parts, True),
+                        *self.others_ahead(
+                            builder,
+                            others,
+                            builder.add(builder.mul(block, constant(parts)), number),
+                            plan.blocks * parts,
+                        ),
+                    ]
                     multiply.panel((a, at_b, at_c), count, columns, ahead)
 
                 self.each_panel(builder, maps, panel)
@@ -74,32 +83,6 @@ class BlockWriter(WinogradWriter):
         first_column, columns = _cut(builder, builder.srem(block, across), cuts[1])
         return first_row, rows, first_column, columns
 
-    def _ahead(
-        self,
-        builder: ir.IRBuilder,
-        kernels: ir.Value,
-        places: tuple[ir.Value, ir.Value],
-        image: ir.Value,
-        block: ir.Value,
-        region: Region,
-        which: tuple[ir.Value, ir.Value],
-    ) -> list[Ahead]:
-        """What to fetch while a panel is multiplied.
-
-        The next panel, and parts of what the next block reads and this one writes.
-        """
-        plan = self.plan
-        point, panel = which
-        number = builder.add(builder.mul(panel, constant(plan.points)), point)
-        parts = plan.points * plan.panels
-        following = self._following(builder, places[0], block)
-        output = self._output(builder, places[1], image, region)
-        return [
-            next_panel(plan, builder, kernels),
-            part_of(builder, following, number, parts, False),
-            part_of(builder, output, number, parts, True),
-        ]
-
     def _following(
         self, builder: ir.IRBuilder, source: ir.Value, block: ir.Value
     ) -> tuple[ir.Value, int, int, int]:
@@ -117,6 +100,7 @@ class BlockWriter(WinogradWriter):
     def _output(
         self, builder: ir.IRBuilder, out: ir.Value, image: ir.Value, region: Region
     ) -> tuple[ir.Value, int, int, int]:
+        """The output of a block."""
         plan = self.plan
         y = builder.mul(image, constant(plan.output[0]))
         y = builder.add(y, builder.mul(region[0], constant(plan.tile)))

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from ....compiler.roofline import MachinePeaks
 from ..dense.tile import largest_rows
 from .geometry import balanced
-from .winograd_plan import Plan
+from .winograd_plan import LINE, Plan
 from .winograd_transforms import TILES
 
 # Cycles beside the multiply-adds of a register tile, and the share of the peak they reach.
@@ -28,6 +28,8 @@ _FULL_CACHE = 1.6
 # Share of the memory's bandwidth that fetching kernels reaches, and share of the time for
 # reading them again from the shared cache that products do not hide.
 _FETCHED, _NOT_HIDDEN = 0.75, 0.1
+# More bytes read ahead would push out of the shared cache what is in use.
+_MOST_AHEAD = 8 << 20
 # So many times the second caches' size goes through the shared cache without being noticed.
 _NEAR = 4
 # Bytes of a block's transformed inputs, or of its products.
@@ -100,6 +102,15 @@ def panel_columns(maps: int, output: Size, tile: int, width: int) -> int:
     tiles = -(-output[0] // tile) * -(-output[1] // tile)
     wide = 2 if tiles > 6 else 4
     return min(vectors, 3 if vectors == 3 else wide) * width
+
+
+def lines_ahead(plan: Plan) -> int:
+    """Cache lines of other weights that memory can deliver beside the convolution's own."""
+    peaks = typical_peaks(plan.width)
+    cycle = 4 * plan.width / peaks.flops_per_second
+    deliverable = _FETCHED * peaks.memory_bytes_per_second * _product_cycles(plan) * cycle
+    spare = deliverable - 4 * plan.points * plan.panels * plan.panel_size
+    return int(max(0.0, min(spare, _MOST_AHEAD)) / (4 * LINE))
 
 
 def winograd_seconds(

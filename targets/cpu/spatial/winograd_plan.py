@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .geometry import balanced
 from .winograd_transforms import Filtering
 
-_LINE = 16  # floats of a cache line
+LINE = 16  # floats of a cache line
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +126,8 @@ class Plan:
     def product_pitch(self) -> int:
         """Floats between tiles."""
         panels = self.panels if self.by_points else min(self.group, self.panels)
-        lines = -(-panels * self.columns // _LINE)
-        return lines * _LINE
+        lines = -(-panels * self.columns // LINE)
+        return lines * LINE
 
     @property
     def product_step(self) -> int:
@@ -170,4 +170,4 @@ class Plan:
 
 
 def _odd_lines(floats: int) -> int:
-    return (-(-floats // _LINE) | 1) * _LINE
+    return (-(-floats // LINE) | 1) * LINE

@@ -34,6 +34,7 @@ class PointWriter(WinogradWriter):
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         item, inputs, images = function.args[:3]
         packed, products = function.args[4], function.args[6]
+        others = function.args[9] if self.lines else None
         point = builder.sdiv(item, constant(plan.groups))
         number = builder.srem(item, constant(plan.groups))
         first = builder.mul(number, constant(plan.group))
@@ -47,11 +48,16 @@ class PointWriter(WinogradWriter):
         def panel(k: ir.Value, columns: int) -> None:
             at_b = address(builder, b, builder.mul(k, constant(plan.panel_size)))
             at_c = address(builder, c, builder.mul(k, constant(plan.columns)))
+            which = builder.add(builder.mul(point, constant(plan.panels)), builder.add(first, k))
+            parts = plan.points * plan.panels
+            ahead = [
+                next_panel(plan, builder, at_b),
+                *self.others_ahead(builder, others, which, parts),
+            ]
 
-            def image(which: ir.Value) -> None:
-                from_ = address(builder, a, builder.mul(which, constant(plan.input_size)))
-                to = address(builder, at_c, builder.mul(which, constant(plan.product_size)))
-                ahead = [next_panel(plan, builder, at_b)]
+            def image(number: ir.Value) -> None:
+                from_ = address(builder, a, builder.mul(number, constant(plan.input_size)))
+                to = address(builder, at_c, builder.mul(number, constant(plan.product_size)))
                 multiply.panel((from_, at_b, to), plan.block_tiles, columns, ahead)
 
             for_each(builder, images, image)

@@ -10,10 +10,9 @@ from llvmlite import ir
 from ..dense.tile import F32, I32, Shape, address, constant, intrinsic, splat, store_tile
 from .geometry import balanced
 from .loops import Values, for_each, repeat
-from .winograd_plan import Plan
+from .winograd_plan import LINE, Plan
 from .winograd_region import POINTER, local_function
 
-_LINE = 16  # floats of a cache line
 _UNROLL = 4
 
 
@@ -65,7 +64,7 @@ class Products:
                     address(
                         builder,
                         some.place,
-                        builder.mul(part, constant(self.rounds * count_ * _LINE)),
+                        builder.mul(part, constant(self.rounds * count_ * LINE)),
                     )
                     for some, count_ in zip(ahead, per_round, strict=True)
                 ]
@@ -119,10 +118,10 @@ class Products:
             places, values = rest[: len(lines)], rest[len(lines) :]
             for place, (count, write) in zip(places, lines, strict=True):
                 for line in range(count):
-                    fetch(builder, address(builder, place, line * _LINE), write)
+                    fetch(builder, address(builder, place, line * LINE), write)
             values = steps(at_a, at_b, values, _UNROLL)
             moved = [
-                address(builder, place, count * _LINE)
+                address(builder, place, count * LINE)
                 for place, (count, _) in zip(places, lines, strict=True)
             ]
             at_a = address(builder, at_a, _UNROLL)
@@ -158,15 +157,15 @@ def part_of(
 ) -> Ahead:
     """One of ``parts`` parts of a rectangle: its place, rows, floats of a row, row step."""
     place, rows, floats, step = rectangle
-    lines = -(-floats // _LINE)
+    lines = -(-floats // LINE)
     runs = max(1, min(parts // rows, lines))  # of one row
     length = -(-lines // runs)
     row = builder.udiv(number, constant(runs))
-    along = builder.mul(builder.urem(number, constant(runs)), constant(length * _LINE))
+    along = builder.mul(builder.urem(number, constant(runs)), constant(length * LINE))
     offset = builder.add(builder.mul(row, constant(step)), along)
     return Ahead(address(builder, place, offset), length, write)
 
 
 def next_panel(plan: Plan, builder: ir.IRBuilder, panel: ir.Value) -> Ahead:
     """The panel of kernels behind one."""
-    return Ahead(address(builder, panel, plan.panel_size), -(-plan.panel_size // _LINE))
+    return Ahead(address(builder, panel, plan.panel_size), -(-plan.panel_size // LINE))

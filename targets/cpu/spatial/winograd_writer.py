@@ -10,15 +10,27 @@ from ..dense.tile import address, constant
 from ..emitted import Finish
 from .loops import for_each
 from .winograd_outputs import OutputTransform
-from .winograd_plan import Plan
+from .winograd_plan import LINE, Plan
+from .winograd_products import Ahead
 from .winograd_region import Region
 
 
 class WinogradWriter:
     """Emits the bodies of one convolution."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+    def __init__(self, plan: Plan, lines: int = 0) -> None:
+        """``lines`` are the cache lines of other weights that are read ahead."""
+        self.plan, self.lines = plan, lines
+
+    def others_ahead(
+        self, builder: ir.IRBuilder, weights: ir.Value | None, number: ir.Value, parts: int
+    ) -> list[Ahead]:
+        """Part ``number`` of ``parts`` of the other weights, if there are any."""
+        if weights is None:
+            return []
+        lines = -(-self.lines // parts)
+        start = builder.mul(number, constant(lines * LINE))
+        return [Ahead(address(builder, weights, start), lines)]
 
     def image_of(self, builder: ir.IRBuilder, x: ir.Value, image: ir.Value) -> ir.Value:
         """The place of an image in the source."""
