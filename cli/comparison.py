@@ -93,7 +93,7 @@ class Measured:
     turns: list[list[float]] = field(default_factory=list)
     peak_memory: int = 0
 
-    def take_turn(self, engine: EngineProcess, seconds: float, count: int | None) -> None:
+    def take_turn(self, engine: EngineProcess, seconds: float, count: int | None = None) -> None:
         """Let the engine run once more and note the times."""
         answer = engine.ask({"do": "turn", "seconds": seconds, "count": count})
         self.turns.append(answer["latencies"])
@@ -104,12 +104,18 @@ class Measured:
         """Seconds of all runs."""
         return [latency for turn in self.turns for latency in turn]
 
+    @property
+    def typical(self) -> float:
+        """The median of the turns' medians, in seconds."""
+        return float(np.median([np.median(turn) for turn in self.turns]))
+
 
 def take_turns(
     engines: Sequence[EngineProcess],
     found: Sequence[Measured],
     seconds: float,
     count: int | None = None,
+    turn_seconds: float = TURN_SECONDS,
 ) -> None:
     """Measure the engines for ``seconds`` in all, or until each has run ``count`` times."""
     end = time.perf_counter() + seconds
@@ -121,7 +127,7 @@ def take_turns(
             time.sleep(PAUSE_SECONDS)
             left = None if count is None else count - len(found[index].latencies)
             if left is None or left > 0:
-                found[index].take_turn(engines[index], TURN_SECONDS, left)
+                found[index].take_turn(engines[index], turn_seconds, left)
         number += 1
         if count is not None:
             if all(len(measured.latencies) >= count for measured in found):

@@ -1,7 +1,8 @@
 """A process that runs one model with one engine, for ``bench``.
 
 It reads requests from standard input, one JSON object a line, and answers each with one
-line on standard output; everything else that is printed goes to standard error.
+line on standard output; everything else that is printed goes to standard error. A request that
+names an engine loads a model, in place of the one that was there.
 """
 
 from __future__ import annotations
@@ -99,7 +100,8 @@ def main() -> None:
     for line in sys.stdin:
         try:
             request = json.loads(line)
-            if engine is None:
+            if engine is None or "engine" in request:
+                engine = None  # two models need not be there at once
                 engine = Engine(request)
                 answer = engine.facts
             else:

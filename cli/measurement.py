@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..compiler.options import CompileOptions
 from ..compiler.roofline import MachinePeaks, Work
 from ..compiler.target import target_named
@@ -136,7 +134,7 @@ def _measurement(
             "ratio": comparison.ratio_of(ours, measured),
             "difference": differences[name],
         }
-    faster = min(peers, key=lambda name: _typical(peers[name]), default=None)
+    faster = min(peers, key=lambda name: peers[name].typical, default=None)
     return {
         "threads": ours.facts["threads"],
         "engines": engines,
@@ -156,7 +154,7 @@ def _figures(measured: Measured, limit: float | None) -> dict[str, Any]:
         "duration_s": total,
         "latency_ms": statistics(latencies),
         "throughput_per_s": len(latencies) / total,
-        "roofline_share": None if limit is None else limit / _typical(measured),
+        "roofline_share": None if limit is None else limit / measured.typical,
         "peak_memory_bytes": measured.peak_memory,
         "arena_bytes": facts.get("arena_bytes"),
         "load_s": facts["load_s"],
@@ -164,11 +162,6 @@ def _figures(measured: Measured, limit: float | None) -> dict[str, Any]:
         "first_inference_ms": facts["first_inference_s"] * 1e3,
         "way": facts["way"],
     }
-
-
-def _typical(measured: Measured) -> float:
-    """The median of the turns' medians, in seconds."""
-    return float(np.median([np.median(turn) for turn in measured.turns]))
 
 
 def peaks_for(how: Compilation, threads: int | None) -> MachinePeaks | None:

@@ -18,15 +18,15 @@ def compiled(
     """The compiled model and the seconds that took."""
     with output.progress(f"compiling {subject.name} for {how.target}"):
         start = time.perf_counter()
-        session = compile_graph(
-            subject.graph,
-            how.target,
-            None,
-            threads,
-            accuracy=how.accuracy,
-            vector_bits=how.vector_bits,
-        )
+        session = compile_with(subject.graph, how, threads)
         return session, time.perf_counter() - start
+
+
+def compile_with(graph: Graph, how: Compilation, threads: int | None) -> Session:
+    """The graph compiled as the command line says."""
+    return compile_graph(
+        graph, how.target, None, threads, accuracy=how.accuracy, vector_bits=how.vector_bits
+    )
 
 
 def compiled_graph(graph: Graph) -> Session:

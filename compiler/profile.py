@@ -102,7 +102,7 @@ class Profile:
         ]
 
     def table(self, count: int | None = None) -> str:
-        """The slowest operators as text, and the sums by kernel."""
+        """The slowest operators as text, and the whole run's time."""
         rows = [list(HEAD), *self.rows(self.slowest(count))]
         widths = [max(len(row[k]) for row in rows) for k in range(len(HEAD))]
         lines = [
@@ -112,12 +112,16 @@ class Profile:
             ).rstrip()
             for row in rows
         ]
+        return "\n".join([*lines, self.summary()])
+
+    def summary(self) -> str:
+        """One line on the whole run."""
         timed = sum(item.seconds for item in self.operators)
-        lines.append(
-            f"{self.seconds * 1e3:.4f} ms a run ({self.runs} runs, {self.threads} threads), "
-            f"{timed * 1e3:.4f} ms of it in {len(self.operators)} operators"
+        return (
+            f"{self.seconds * 1e3:.4f} ms a run (median of {self.runs}, {self.threads} "
+            f"thread{'s' * (self.threads != 1)}), {timed * 1e3:.4f} ms of it in "
+            f"{len(self.operators)} operators"
         )
-        return "\n".join(lines)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers and texts, for JSON."""

@@ -53,7 +53,7 @@ class MachinePeaks:
 class Work:
     """Arithmetic and memory traffic of one node in one run, as its operator's cost says.
 
-    ``weight_bytes`` is the part of the traffic that is read from parameters.
+    ``weight_bytes`` is the part of the traffic that is parameters read as a whole.
     """
 
     flops: int
@@ -93,7 +93,8 @@ def work_of(graph: Graph, node: Node, symbols: Mapping[str, int]) -> Work | None
         flops, nbytes = evaluate(cost.flops, symbols), evaluate(cost.nbytes, symbols)
     except ModelError:
         return None
-    weights = min(parameters, nbytes)
+    # A table of which only some rows are read is not read from one end to the other.
+    weights = parameters if parameters <= nbytes else 0
     return Work(flops, weights, nbytes - weights)
 
 

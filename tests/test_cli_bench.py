@@ -18,8 +18,9 @@ import pytest
 from opweave.cli import command
 from opweave.cli.comparison import Measured, ratio_of, relative_difference, take_turns
 from opweave.cli.exits import Exit, run_command
+from opweave.cli.operator_cases import CASES, KINDS, case_of
 from opweave.cli.timing import statistics
-from opweave.ir import UnsupportedError
+from opweave.ir import UnsupportedError, check
 
 needs_openvino = pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None, reason="OpenVINO is not installed"
@@ -155,6 +156,94 @@ def test_the_benchmark_of_networks(model_file, tmp_path):
     assert again.returncode == 0
     assert again.stdout == run.stdout
     assert results.read_text() == first
+
+
+# --- profile -------------------------------------------------------------------------------
+
+
+def test_profile(capsys, model_file, tmp_path):
+    report = tmp_path / "report.json"
+    arguments = ["-t", "0.01", "--threads", 1, "--dim", "rows=64", "--json", report]
+    assert opweave_command("profile", model_file, *arguments) == 0
+    shown = capsys.readouterr().out
+    assert "GFLOP/s" in shown
+    assert "Of limit" in shown
+    assert "ms a run" in shown
+    found = json.loads(report.read_text())
+    assert found["schema"] == "opweave.profile/1"
+    assert found["threads"] == 1
+    assert found["runs"] >= 5
+    (item,) = found["operators"]
+    assert item["work"]["flops"] >= 2 * 64 * 4 * 3
+    assert item["origin"]
+    assert set(found["kernels"]) == {item["kernel"]}
+    assert found["peaks"]["flops_per_second"] > 1e8
+
+
+def test_profile_in_order(capsys):
+    arguments = ["lenet", "-t", "0.01", "--threads", 1, "-q"]
+    assert opweave_command("profile", *arguments, "--in-order") == 0
+    lines = capsys.readouterr().out.splitlines()
+    layers = [line for line in lines if "convolution" in line and "float32[1, " in line]
+    assert "28, 28" in layers[0]
+    assert "10, 10" in layers[1]
+    assert opweave_command("profile", *arguments, "--top", 2) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines.index("") == 3  # the title, and two operators
+
+
+# --- bench-ops -----------------------------------------------------------------------------
+
+
+def test_bench_ops(capsys):
+    arguments = ["--op", "softmax", "--shape", "16x32", "--shape", "3,5", "-t", "0.01", "-q"]
+    found = json_of(capsys, "bench-ops", *arguments, "--threads", 1)
+    assert found["schema"] == "opweave.bench-ops/1"
+    assert [case["sizes"] for case in found["cases"]] == [[16, 32], [3, 5]]
+    for case in found["cases"]:
+        assert case["threads"] == 1
+        assert case["kernel"] == "softmax"
+        assert 0 < case["kernel_s"] <= case["call_s"]
+        assert case["limit_share"] > 0
+
+
+def test_bench_ops_against_onnxruntime(capsys):
+    arguments = ["--op", "matmul", "--shape", "4x8x16", "--shape", "1x8x8", "-t", "0.01"]
+    arguments += ["--against", "onnxruntime", "--threads", 1]
+    found = json_of(capsys, "bench-ops", *arguments)
+    for case in found["cases"]:
+        peer = case["against"]
+        assert peer["engine"] == "onnxruntime"
+        assert peer["difference"] < 1e-5
+        assert peer["ratio"]["median"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--op", "fft"], "none of matmul, batched_matmul"),
+        (["--shape", "3x4"], "needs one --op"),
+        (["--op", "softmax", "--shape", "3"], "the sizes of softmax are ROWSxCOLUMNS"),
+        (["--op", "conv", "--shape", "3x8x4x3x1x1"], "MAPSx[KERNEL=3]x[STRIDE=1]"),
+        (["--op", "softmax", "--shape", "0x4"], "the sizes of softmax"),
+    ],
+)
+def test_impossible_operators(capsys, arguments, word):
+    assert opweave_command("bench-ops", *arguments) == Exit.USAGE
+    assert word in capsys.readouterr().err
+
+
+def test_usual_operators_are_valid_graphs():
+    assert {case.kind for case in CASES} == set(KINDS)
+    for case in CASES:
+        graph = case.graph()
+        check(graph)
+        assert len(graph.operators()) == 1
+        assert all(type_.is_static for node in graph.nodes() for type_ in node.types)
+        assert case_of(case.kind, "x".join(map(str, case.values))).values == case.values
+
+
+# --- measuring -----------------------------------------------------------------------------
 
 
 def test_turns_rotate(monkeypatch):

@@ -11,6 +11,7 @@ import functools
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from llvmlite import ir
 
@@ -78,7 +79,7 @@ class TimedExecutable:
         self._lock = threading.Lock()
         self._taken: list[float] = []
         count = len(self.nodes)
-        self._table: Sequence[int] = []
+        self._table: Any = []
         if count:
             address = self._executable.address(_TABLE)
             self._table = (ctypes.c_int64 * count).from_address(address)
