@@ -8,12 +8,14 @@ from ...compiler.passes import CANONICALISE, CLEAN_UP, FUSE, LEGALISE_HALF
 from ...compiler.target import Target
 from .build import lower
 from .choices import Choices
+from .dense.epilogue import epilogue_pass
 from .dense.matmul import packed_matmul
 from .dense.read_ahead import read_ahead_pass
 from .dense.select import select_dense_pass
 from .layout.channels_last import channels_last_pass
 from .machine_peaks import peaks_of
 from .spatial.convolution import spatial_convolution
+from .spatial.depthwise import spatial_depthwise
 from .spatial.strip_select import strips_pass
 from .spatial.winograd import spatial_winograd
 from .timed import lower_timed
@@ -30,6 +32,7 @@ def _passes(options: CompileOptions) -> tuple[Pass, ...]:
         channels_last_pass(choices),
         CLEAN_UP,
         select_dense_pass(choices),
+        epilogue_pass({packed_matmul: 2, spatial_convolution: 2, spatial_depthwise: 2}),
         read_ahead_pass(_WEIGHTS, frozenset({packed_matmul, spatial_convolution})),
         FUSE,
         strips_pass(choices),

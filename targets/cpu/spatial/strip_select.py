@@ -18,8 +18,6 @@ _WEIGHT_BYTES = 128 * 1024
 # Rows of a work item: those around it are computed once more for the next.
 _LEAST_ITEM_ROWS = 14
 _ITEMS_A_THREAD = 4
-# The operand of products and convolutions that is only read ahead.
-_AHEAD = 2
 
 
 def strips_pass(choices: Choices) -> Pass:
@@ -105,10 +103,11 @@ def _replace(graph: Graph, found: list[tuple[Node, Stage]], choices: Choices) ->
     operands: list[Value] = []
     for node, _ in found:
         spare = _spare(node)
-        inputs = []
+        inputs: list[Value | None] = []
         for value in node.inputs:
-            assert value is not None, "stages have all operands"
-            if value in spare:
+            if value is None or value in spare:
+                if node.op is not fused:
+                    inputs.append(None)
                 continue
             if value not in inside:
                 inside[value] = chain.input(f"x{len(operands)}", graph.type(value))
@@ -145,17 +144,18 @@ def _replace(graph: Graph, found: list[tuple[Node, Stage]], choices: Choices) ->
 
 
 def _spare(node: Node) -> set[Value]:
-    """Operands that are only read ahead, for other nodes."""
+    """What the node only reads ahead, for other nodes."""
     found = anchor(node)
-    if found is None or len(found.inputs) <= _AHEAD:
+    assert found is not None, "stages have an anchor"
+    names = [parameter.name for parameter in found.op.parameters]
+    place = names.index("ahead") if "ahead" in names else len(found.inputs)
+    if place >= len(found.inputs) or found.inputs[place] is None:
         return set()
-    if node.op is not fused:
-        return {value for value in node.inputs[_AHEAD:] if value is not None}
-    group: Graph = node.attrs["group"]
-    ahead = found.inputs[_AHEAD]
-    readers = [user for user in group.operators() if ahead in user.inputs[:_AHEAD]]
-    if ahead is None or readers:
-        return set()
-    position = group.inputs.index(ahead)
-    value = node.inputs[position]
-    return set() if value is None or node.inputs.count(value) > 1 else {value}
+    value = node.inputs[source_position(node, place)]
+    assert value is not None, "what is read ahead is there"
+    readers = 1
+    if node.op is fused:
+        group: Graph = node.attrs["group"]
+        ahead = found.inputs[place]
+        readers = sum(user.inputs.count(ahead) for user in group.operators())
+    return {value} if readers == node.inputs.count(value) == 1 else set()

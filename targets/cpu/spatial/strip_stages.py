@@ -141,12 +141,13 @@ def _product_stage(graph: Graph, node: Node, source: TensorType) -> Stage | None
     out = node.types[0]
     found = anchor(node)
     assert found is not None, "stages have an anchor"
-    weights = {source_position(node, k) for k in range(1, len(found.inputs))}
-    types: list[TensorType] = []
+    weights = {source_position(node, k) for k, v in enumerate(found.inputs) if k and v is not None}
+    types: list[TensorType | None] = []
     steps: dict[int, int] = {len(node.inputs): _row(out)}
     for position, value in enumerate(node.inputs):
         if value is None:
-            return None
+            types.append(None)
+            continue
         type_ = graph.type(value)
         if position in weights:
             types.append(type_)
@@ -158,7 +159,7 @@ def _product_stage(graph: Graph, node: Node, source: TensorType) -> Stage | None
         else:
             return None
     one = Graph(node.name)
-    inputs = [one.input(f"x{k}", type_) for k, type_ in enumerate(types)]
+    inputs = [None if type_ is None else one.input(f"x{k}", type_) for k, type_ in enumerate(types)]
     if node.op is fused:
         group = regrouped(node.attrs["group"], types)
         row_node = one.add_node(fused, inputs, {"group": group})
