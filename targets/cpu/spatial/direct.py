@@ -35,6 +35,7 @@ class DirectWriter(LineWriter):
 
     def __init__(self, geometry: Geometry, epilogue: Epilogue, ahead: bool = False) -> None:
         super().__init__(geometry, epilogue, ahead)
+        self.pixel_floats = self.total_maps  # between neighbouring pixels of an output line
         self.flat_panels = geometry.panels * geometry.groups
         self.parts = -(-self.flat_panels // geometry.item_panels)
 
@@ -51,11 +52,13 @@ class DirectWriter(LineWriter):
         limit = choose(builder, SMIN, limit, constant(self.flat_panels))
 
         def panel(number: ir.Value) -> None:
-            self._panel(builder, finish, line, builder.add(first_panel, number))
+            self.write_panel(builder, finish, line, builder.add(first_panel, number))
 
         for_each(builder, builder.sub(limit, first_panel), panel)
 
-    def _panel(self, builder: ir.IRBuilder, finish: Finish, line: Line, flat: ir.Value) -> None:
+    def write_panel(
+        self, builder: ir.IRBuilder, finish: Finish, line: Line, flat: ir.Value
+    ) -> None:
         """All tiles of the line for one panel; the last panel of a group may be narrower."""
         geometry = self.geometry
         b = address(builder, line.weights, builder.mul(flat, constant(geometry.panel_size)))
@@ -73,7 +76,7 @@ class DirectWriter(LineWriter):
             def tile(pixel: ir.Value, rows: int, taps: Taps) -> None:
                 function = self._tile(builder, rows, taps, columns)
                 at_a = address(builder, a, builder.mul(pixel, constant(geometry.pixel_step)))
-                at_c = address(builder, c, builder.mul(pixel, constant(self.total_maps)))
+                at_c = address(builder, c, builder.mul(pixel, constant(self.pixel_floats)))
                 more = [] if line.bias is None else [address(builder, line.bias, column)]
                 more += [] if share is None else share(pixel).arguments
                 builder.call(function, [at_a, b, at_c, *line.extra, *more])
@@ -126,7 +129,7 @@ class DirectWriter(LineWriter):
             emitter = _TileEmitter(inside, geometry, shape, taps, extra, share)
             starts = self.epilogue.start(inside, bias, columns, geometry.width)
             acc = self.epilogue.end(inside, emitter.emit(a, b, starts))
-            store_tile(inside, acc, c, shape, self.total_maps, columns)
+            store_tile(inside, acc, c, shape, self.pixel_floats, columns)
             inside.ret_void()
         return function
 

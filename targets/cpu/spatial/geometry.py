@@ -36,8 +36,8 @@ class TileRun:
 class Geometry:
     """One convolution; sizes along spatial axes that are open are None.
 
-    ``pads`` are those at the beginning of each axis; what is read behind the end follows from
-    the output's size.
+    ``pads`` are those at the beginning of each axis, negative where the first window begins
+    inside; what is read behind the end follows from the output's size.
     """
 
     channels: int  # of one group
@@ -119,7 +119,7 @@ class Geometry:
         size, out = self.source[axis], self.output[axis]
         if self.pads[axis] > 0 or size is None or out is None:
             return True
-        reach = (self.kernel[axis] - 1) * self.dilations[axis]
+        reach = (self.kernel[axis] - 1) * self.dilations[axis] - self.pads[axis]
         return (out - 1) * self.strides[axis] + reach >= size
 
     @property

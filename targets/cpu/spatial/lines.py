@@ -105,13 +105,38 @@ class LineWriter(ABC):
             places.insert(0, builder.srem(image, output[axis]))
             image = builder.sdiv(image, output[axis])
 
-        steps = self._source_steps(builder, source)
         image_size = constant(geometry.channels * geometry.groups)
         for size in source:
             image_size = builder.mul(image_size, size)
         base = address(builder, x, builder.mul(image, image_size))
+        base, weights, extra = self.reach(builder, places, source, base, packed)
+        row = builder.mul(line, output[-1])
+        target = address(builder, out, builder.mul(row, constant(self.total_maps)))
+        more = list(function.args[after + 1 + rank :])
+        bias = more[0] if self.epilogue.biased else None
+        more = more[2:] if self.epilogue.biased else more
+        ahead = (more[0], more[1]) if self.ahead else None
+        whole = Line(
+            base, weights, target, extra, row, output[-1], part, line, lines, packed, bias, ahead
+        )
+        self.write_line(builder, finish, whole)
+        builder.ret(constant(0))
+
+    def reach(
+        self,
+        builder: ir.IRBuilder,
+        places: list[ir.Value],
+        source: list[ir.Value],
+        base: ir.Value,
+        weights: ir.Value,
+    ) -> tuple[ir.Value, ir.Value, list[ir.Value]]:
+        """Where source and weights of the line at ``places`` begin, and its ``extra``.
+
+        ``places`` are those along the leading axes, ``base`` the image's first float.
+        """
+        geometry = self.geometry
+        steps = self._source_steps(builder, source)
         extra: list[ir.Value] = []
-        weights = packed
         kernel_step = self.line_weights
         kernel_steps: list[int] = []
         for axis in reversed(self.leading):
@@ -125,18 +150,7 @@ class LineWriter(ABC):
             base = address(builder, base, builder.mul(first, steps[axis]))
             weights = address(builder, weights, builder.mul(low, constant(kernel_steps[axis])))
             extra += [count, builder.mul(steps[axis], constant(geometry.dilations[axis]))]
-        base = address(builder, base, -geometry.pads[-1] * geometry.column_step)
-        row = builder.mul(line, output[-1])
-        target = address(builder, out, builder.mul(row, constant(self.total_maps)))
-        more = list(function.args[after + 1 + rank :])
-        bias = more[0] if self.epilogue.biased else None
-        more = more[2:] if self.epilogue.biased else more
-        ahead = (more[0], more[1]) if self.ahead else None
-        whole = Line(
-            base, weights, target, extra, row, output[-1], part, line, lines, packed, bias, ahead
-        )
-        self.write_line(builder, finish, whole)
-        builder.ret(constant(0))
+        return address(builder, base, -geometry.pads[-1] * geometry.column_step), weights, extra
 
     def _source_steps(self, builder: ir.IRBuilder, source: list[ir.Value]) -> list[ir.Value]:
         """Floats between neighbours along each leading axis of the source."""
