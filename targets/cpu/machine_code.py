@@ -9,7 +9,6 @@ from pathlib import Path
 
 from ...compiler.cache import Cache, default_cache, key_of
 from ...ir import UnsupportedError
-from .dense.tile import packed_tiles
 from .emitted import ComposedBody, EmittedBody, emit_body, emit_composed
 from .kernels import BodySignature, scalar_types
 from .object_code import (
@@ -36,7 +35,7 @@ def machine_code(program: Program, cpu: CpuDescription) -> LoadedObject:
     if code is None:
         bodies = [_lowered(body, cpu, cache) for body in program.kernels.bodies.values()]
         runtime = runtime_text(cpu.triple.partition("-")[0])
-        helpers = [*packed_tiles(bodies), *transposing_functions(bodies, cpu.vector_bits)]
+        helpers = transposing_functions(bodies, cpu.vector_bits)
         module = link([text, *bodies, *helpers, runtime], exports=[ENTRY, WORKER, *program.exports])
         code = emit_object(optimise(module, cpu, _OPTIMISATION), cpu)
         cache.put(key, code)

@@ -1,1 +1,1 @@
-"""Dense kernels written as LLVM instructions: register tiles, products, convolutions."""
+"""Dense kernels written as LLVM instructions: register tiles, packed products."""

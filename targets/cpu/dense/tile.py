@@ -7,9 +7,6 @@ enough accumulators the fused multiply-adds run at the processor's peak.
 
 from __future__ import annotations
 
-import functools
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from llvmlite import ir
@@ -187,82 +184,6 @@ def emit_tile(
     if unroll > 1:
         acc, _ = loop(builder.and_(inner, constant(unroll - 1)), 1, acc, place)
     return acc
-
-
-_POINTER = ir.PointerType()
-_PACKED_TILE = ir.FunctionType(ir.VoidType(), [_POINTER, _POINTER, _POINTER, I64, I64, I64])
-_TILE_NAME = re.compile(r"packed_tile_(\d+)of(\d+)x(\d+)x(\d+)(_adds)?")
-
-
-def packed_tile(module: ir.Module, shape: Shape, a_step: int, adds: bool) -> ir.Function:
-    """The declaration of a tile that :func:`packed_tiles` defines."""
-    name = f"packed_tile_{shape.rows}of{a_step}x{shape.vectors}x{shape.width}"
-    name += "_adds" if adds else ""
-    return module.globals.get(name) or ir.Function(module, _PACKED_TILE, name)
-
-
-def packed_tiles(texts: Iterable[str]) -> list[str]:
-    """Modules that define the tiles which these modules declare, each tile once."""
-    names = {found.group(0) for text in texts for found in _TILE_NAME.finditer(text)}
-    return [_packed_tile_text(name) for name in sorted(names)]
-
-
-@functools.cache
-def _packed_tile_text(name: str) -> str:
-    """``tile(a, b, c, inner, c_row, columns)``: one register tile, both operands packed.
-
-    ``a`` is [inner, a_step], of which the first rows count, ``b`` [inner, columns of a full
-    tile]. ``columns`` columns of ``c``, whose rows are ``c_row`` floats apart, are written, or
-    added to with ``_adds`` in the name. The function serves all sizes.
-    """
-    found = _TILE_NAME.fullmatch(name)
-    assert found is not None, "the name is made by packed_tile"
-    rows, a_step, vectors, width = (int(number) for number in found.groups()[:4])
-    shape, adds = Shape(rows, vectors, width), found.group(5) is not None
-    module = ir.Module(name)
-    function = ir.Function(module, _PACKED_TILE, name)
-    function.attributes.add("noinline")
-    a, b, c, inner, c_row, columns = function.args
-    for argument in (a, b, c):
-        argument.add_attribute("noalias")
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
-    acc = emit_tile(builder, a, b, inner, shape, 1, a_step, shape.columns)
-    full = function.append_basic_block("full")
-    edge = function.append_basic_block("edge")
-    is_full = builder.icmp_signed("==", columns, constant(shape.columns))
-    builder.cbranch(is_full, full, edge)
-    vector = ir.VectorType(F32, shape.width)
-    mask_type = ir.VectorType(ir.IntType(1), shape.width)
-    zero = ir.Constant(vector, None)
-    for block, masked in ((full, False), (edge, True)):
-        builder.position_at_end(block)
-        masks = [_first_lanes(builder, columns, j, shape.width) for j in range(shape.vectors)]
-        row = c
-        for i in range(shape.rows):
-            for j in range(shape.vectors):
-                place = address(builder, row, j * shape.width)
-                value = acc[i][j]
-                if adds and masked:
-                    load = masked_load_function(module, shape.width)
-                    held = builder.call(load, [place, ir.Constant(I32, 4), masks[j], zero])
-                    value = builder.fadd(value, held)
-                elif adds:
-                    value = builder.fadd(value, builder.load(place, typ=vector, align=4))
-                if masked:
-                    store = _masked_store_function(module, vector, mask_type)
-                    builder.call(store, [value, place, ir.Constant(I32, 4), masks[j]])
-                else:
-                    builder.store(value, place, align=4)
-            row = address(builder, row, c_row)
-        builder.ret_void()
-    return str(module)
-
-
-def _first_lanes(builder: ir.IRBuilder, columns: ir.Value, number: int, width: int) -> ir.Value:
-    """The mask of vector ``number`` of a row of which ``columns`` elements count."""
-    lanes = [ir.Constant(I64, number * width + k) for k in range(width)]
-    steps = ir.Constant(ir.VectorType(I64, width), lanes)
-    return builder.icmp_signed("<", steps, splat(builder, columns, width))
 
 
 def store_tile(
