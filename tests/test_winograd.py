@@ -68,6 +68,8 @@ def problems(draw: st.DrawFn) -> dict[str, Any]:
         },
         "epilogue": draw(st.sampled_from(["none", "bias", "residual"])),
         "ahead": draw(st.booleans()),
+        "limits": draw(st.sampled_from([{}, {"low": 0.0}, {"low": -0.5, "high": 0.75}])),
+        "own_bias": draw(st.booleans()),
     }
 
 
@@ -85,10 +87,11 @@ def built(problem: dict[str, Any], width: int, packed: Array, batch: Any) -> Gra
     maps, epilogue = problem["maps"], problem["epilogue"]
     shape = (batch, *problem["size"], problem["channels"])
     x = graph.input("x", TensorType("float32", shape))
-    ahead = [graph.param(random((3000,), 9), "next")] if problem.get("ahead") else []
+    own = graph.param(random((maps,), 8), "own") if problem.get("own_bias") else None
+    ahead = graph.param(random((3000,), 9), "next") if problem.get("ahead") else None
     y: Value = graph.add(
-        spatial_winograd, x, graph.param(packed, "w"), *ahead, maps=maps, pads=problem["pads"],
-        tile=problem["tile"], width=width,
+        spatial_winograd, x, graph.param(packed, "w"), own, ahead, maps=maps,
+        pads=problem["pads"], tile=problem["tile"], width=width, **problem.get("limits", {}),
     )  # fmt: skip
     if epilogue != "none":
         y = graph.add(add, y, graph.param(random((maps,), 2), "bias"))
@@ -105,6 +108,10 @@ def wanted(problem: dict[str, Any], x: Array, weights: Array, residual: Array) -
         pads_begin=pads[:2], pads_end=pads[2:],
     )  # fmt: skip
     result = np.moveaxis(result, 1, -1)
+    if problem.get("own_bias"):
+        result = result + random((problem["maps"],), 8)
+    limits = {"low": -np.inf, "high": np.inf, **problem.get("limits", {})}
+    result = np.clip(result, limits["low"], limits["high"])
     if problem["epilogue"] != "none":
         result = result + random((problem["maps"],), 2)
     if problem["epilogue"] == "residual":
@@ -131,7 +138,8 @@ def test_convolutions(
     found = session(x, residual) if problem["epilogue"] == "residual" else session(x)
     right = wanted(problem, x, weights, residual)
     assert found.shape == right.shape
-    scale = float(np.abs(right).max())
+    unlimited = wanted({**problem, "limits": {}}, x, weights, residual)
+    scale = float(np.abs(unlimited).max())
     assert np.abs(found - right).max() <= ERRORS[tile] * max(scale, 1.0)
 
 
@@ -226,8 +234,12 @@ def test_estimates_choose_as_measured() -> None:
 def test_operands_that_do_not_fit_are_refused() -> None:
     x = TensorType("float32", (1, 8, 8, 16))
     kernels = TensorType("float32", (36, 1, 16, 32))
-    attributes = {"maps": 32, "pads": (1, 1, 1, 1), "tile": 4, "width": 16}
+    attributes = {
+        "maps": 32, "pads": (1, 1, 1, 1), "tile": 4, "width": 16, "low": 0.0, "high": 1.0,
+    }  # fmt: skip
     assert spatial_winograd.infer_types([x, kernels], attributes)[0].shape == (1, 8, 8, 32)
+    with pytest.raises(ModelError):
+        spatial_winograd.infer_types([x, kernels, TensorType("float32", (31,))], attributes)
     for changed in ({"tile": 2}, {"tile": 5}, {"maps": 33}, {"width": 24}):
         with pytest.raises(ModelError):
             spatial_winograd.infer_types([x, kernels], {**attributes, **changed})

@@ -8,6 +8,7 @@ See :mod:`.winograd_transforms` for the arithmetic, :mod:`.winograd_plan` for th
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from ....ir import Array, Call, Cost, ModelError, Operand, TensorType, workspace
 from ....ops.convolution import convolution
 from ....ops.define import operator
+from ..dense.epilogue import Epilogue, applied
 from ..emitted import EmittedBody
 from .winograd_blocks import BlockWriter
 from .winograd_cost import lines_ahead, plan_for
@@ -29,42 +31,52 @@ Pads = tuple[int, int, int, int]
 def spatial_winograd(
     x: Array,
     kernels: Array,
+    bias: Array | None = None,
     ahead: Array | None = None,
     *,
     maps: int,
     pads: Pads,
     tile: int,
     width: int,
+    low: float = -math.inf,
+    high: float = math.inf,
 ) -> Array:
     """3x3 ``convolution`` of ``x`` [N, H, W, C], stride 1, to [N, H', W', maps].
 
     The kernels are packed by :func:`~.winograd_transforms.pack_kernels`. ``pads`` are those
     above, left, below and right; ``tile`` is the number of outputs of a tile along an axis.
-    ``ahead`` are weights that are needed next; see :mod:`..dense.read_ahead`.
+    ``bias``, ``low`` and ``high`` are the epilogue (see :mod:`..dense.epilogue`), ``ahead``
+    weights that are needed next (see :mod:`..dense.read_ahead`).
     """
     weights = unpack_kernels(kernels, maps, tile)
     result = convolution.reference(
         np.moveaxis(x.astype(np.float64), -1, 1), weights, pads_begin=pads[:2], pads_end=pads[2:]
     )
-    return np.ascontiguousarray(np.moveaxis(result, 1, -1).astype(x.dtype))
+    finished = applied(np.moveaxis(result, 1, -1), bias, low, high)
+    return np.ascontiguousarray(finished.astype(x.dtype))
 
 
 @spatial_winograd.infer
 def _(
     x: TensorType,
     kernels: TensorType,
+    bias: TensorType | None = None,
     ahead: TensorType | None = None,
     *,
     maps: int,
     pads: Pads,
     tile: int,
     width: int,
+    low: float,
+    high: float,
 ) -> TensorType:
     if x.rank != 4 or kernels.rank != 4 or tile not in TILES:
         raise ModelError(f"winograd of {x} and {kernels} with tiles of {tile}")
     points, panels, channels, columns = kernels.static_shape
     if x.shape[3] != channels or points != (tile + 2) ** 2 or columns % width:
         raise ModelError(f"winograd of {x} and {kernels} with tiles of {tile}")
+    if bias is not None and bias.shape != (maps,):
+        raise ModelError(f"winograd to {maps} maps with a bias {bias}")
     if panels != -(-maps // columns):
         raise ModelError(f"winograd: {kernels} for {maps} maps")
     rows, columns_ = x.shape[1] + pads[0] + pads[2] - 2, x.shape[2] + pads[1] + pads[3] - 2
@@ -73,7 +85,11 @@ def _(
 
 @spatial_winograd.cost
 def _(
-    x: TensorType, kernels: TensorType, ahead: TensorType | None = None, **attributes: Any
+    x: TensorType,
+    kernels: TensorType,
+    bias: TensorType | None = None,
+    ahead: TensorType | None = None,
+    **attributes: Any,
 ) -> Cost:
     out = spatial_winograd.infer_types([x, kernels], attributes)[0]
     return Cost(2 * 9 * out.size * x.shape[3], x.nbytes + kernels.nbytes + out.nbytes)
@@ -83,6 +99,7 @@ def _(
 def _(
     x: Operand,
     kernels: Operand,
+    bias: Operand | None,
     ahead: Operand | None,
     out: Operand,
     *,
@@ -90,30 +107,38 @@ def _(
     pads: Pads,
     tile: int,
     width: int,
+    low: float,
+    high: float,
 ) -> list[Call]:
     rows, columns, channels = (int(extent) for extent in x.shape[1:])  # type: ignore[arg-type]
     output = (int(out.shape[1]), int(out.shape[2]))  # type: ignore[arg-type]
     panel = kernels.type.static_shape[3]
     plan = plan_for(channels, maps, (rows, columns), output, pads[:2], tile, width, panel)
     images = x.shape[0]
-    # What is read ahead is the last operand of the body that multiplies.
-    more = () if ahead is None else (ahead.flat(),)
-    lines = 0 if ahead is None else min(lines_ahead(plan), -(-int(ahead.size) // LINE))  # type: ignore[arg-type]
-    key, count = (plan, lines), 3 + len(more)
+    epilogue, lines = Epilogue(bias is not None, low, high), 0
+    if ahead is not None:
+        lines = min(lines_ahead(plan), -(-int(ahead.size) // LINE))  # type: ignore[arg-type]
+    added = () if bias is None else (bias.flat(),)
+    others = () if ahead is None else (ahead.flat(),)
     if not plan.by_points:
-        body = EmittedBody("winograd", key, count, maps, BlockWriter(plan, lines).write)
-        operands = (x.whole(), kernels.flat(), out.flat(), *more)
+        key, count = (plan, epilogue, lines), 3 + len(added) + len(others)
+        body = EmittedBody("winograd", key, count, maps, BlockWriter(plan, epilogue, lines).write)
+        operands = (x.whole(), kernels.flat(), out.flat(), *added, *others)
         return [Call(body, operands, items=images * plan.blocks)]
-    writer = PointWriter(plan, lines)
+    writer = PointWriter(plan, epilogue, lines)
     transformed = workspace("inputs", x.dtype, (images, plan.input_size))
     products = workspace("products", x.dtype, (images, plan.product_size))
     write = EmittedBody("winograd_inputs", (plan,), 2, maps, writer.write_inputs)
-    multiply = EmittedBody("winograd_products", key, count, maps, writer.write_products)
-    read = EmittedBody("winograd_outputs", (plan,), 2, maps, writer.write_outputs)
-    factors = (transformed, kernels.flat(), products, *more)
+    multiply = EmittedBody(
+        "winograd_products", (plan, lines), 3 + len(others), maps, writer.write_products
+    )
+    read = EmittedBody(
+        "winograd_outputs", (plan, epilogue), 2 + len(added), maps, writer.write_outputs
+    )
+    factors = (transformed, kernels.flat(), products, *others)
     tile_rows = images * plan.tiles[0]
     return [
         Call(write, (x.whole(), transformed), items=tile_rows),
         Call(multiply, factors, items=plan.points * plan.groups),
-        Call(read, (products, out.flat()), items=tile_rows),
+        Call(read, (products, out.flat(), *added), items=tile_rows),
     ]

@@ -24,7 +24,8 @@ class BlockWriter(WinogradWriter):
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         item, x = function.args[:2]
         packed, out = function.args[6], function.args[8]
-        others = function.args[10] if self.lines else None
+        bias = function.args[10] if self.epilogue.biased else None
+        others = function.args[12 if self.epilogue.biased else 10] if self.lines else None
         inputs, products = stack(builder, plan.input_size), stack(builder, plan.product_size)
         image = builder.sdiv(item, constant(plan.blocks))
         block = builder.srem(item, constant(plan.blocks))
@@ -71,7 +72,8 @@ class BlockWriter(WinogradWriter):
             for size in sizes:
                 with builder.if_then(builder.icmp_signed("==", tiles, constant(size))):
                     for_each(builder, plan.points, partial(point, count=size))
-            self.finish_outputs(builder, finish, (products, out), image, region, column, maps)
+            places = products, out, bias
+            self.finish_outputs(builder, finish, places, image, region, column, maps)
 
         self.each_group(builder, group)
         builder.ret(constant(0))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
+from ..dense.epilogue import Epilogue
 from ..dense.tile import F32, address, constant, masked_store
 from .loops import for_each
 from .winograd_plan import Plan
@@ -19,23 +20,25 @@ from .winograd_transforms import Combiner
 class OutputTransform:
     """Emits the transform of regions of tiles into one body."""
 
-    def __init__(self, plan: Plan, builder: ir.IRBuilder) -> None:
-        self.plan, self.builder = plan, builder
+    def __init__(self, plan: Plan, epilogue: Epilogue, builder: ir.IRBuilder) -> None:
+        self.plan, self.epilogue, self.builder = plan, epilogue, builder
         self.vector = ir.VectorType(F32, plan.width)
 
     def emit(
         self,
-        products: ir.Value,
-        out: ir.Value,
+        places: tuple[ir.Value, ir.Value, ir.Value | None],
         region: Region,
         maps: int,
         finished: Callable[[ir.Value, int], None],
     ) -> None:
-        """Transform ``products`` [point][tile][map] of a region to ``out``, an image.
+        """Transform the products [point][tile][map] of a region to outputs of an image.
 
+        ``places`` are the products, the image and the bias, each at the first of the maps.
         ``finished(tile row, lines)`` emits what follows each row of tiles.
         """
         plan, builder = self.plan, self.builder
+        products, out, bias = places
+        more = [] if bias is None else [bias]
         first_row, rows, first_column, columns = region
         line = plan.output[1] * plan.maps
         for vertical in plan.output_runs(0):
@@ -55,7 +58,7 @@ class OutputTransform:
                         place = builder.mul(place, constant(plan.product_pitch))
                         x = builder.mul(column, constant(plan.tile * plan.maps))
                         to = address(builder, address(builder, out, y), x)
-                        builder.call(tile, [address(builder, products, place), to])
+                        builder.call(tile, [address(builder, products, place), to, *more])
 
                     for_each(builder, several, one)
                 finished(row, lines)
@@ -63,20 +66,24 @@ class OutputTransform:
             for_each(builder, count, tile_row)
 
     def _output_function(self, lines: int, pixels: int, maps: int) -> ir.Function:
-        """``tile(products, target)``: this many lines and pixels of one tile."""
+        """``tile(products, target, bias...)``: this many lines and pixels of one tile."""
         plan = self.plan
-        function, fresh = local_function(
-            self.builder, f"outputs{lines}x{pixels}of{maps}", (POINTER, POINTER)
-        )
+        name = f"outputs{lines}x{pixels}of{maps}"
+        pointers = (POINTER,) * (3 if self.epilogue.biased else 2)
+        function, fresh = local_function(self.builder, name, pointers)
         if not fresh:
             return function
         builder = ir.IRBuilder(function.append_basic_block("entry"))
-        source, target = function.args
+        source, target, *bias = function.args
         whole, rest = divmod(maps, plan.width)
 
         def some(start: ir.Value, lanes: int) -> None:
             at, to = address(builder, source, start), address(builder, target, start)
-            self._transform_outputs(builder, at, to, lines, pixels, lanes)
+            added = None
+            if bias:
+                place = address(builder, bias[0], start)
+                (added,) = self.epilogue.start(builder, place, lanes, plan.width)
+            self._transform_outputs(builder, (at, to, added), lines, pixels, lanes)
 
         if whole:
             for_each(
@@ -90,14 +97,14 @@ class OutputTransform:
     def _transform_outputs(
         self,
         builder: ir.IRBuilder,
-        source: ir.Value,
-        target: ir.Value,
+        places: tuple[ir.Value, ir.Value, ir.Value | None],
         lines: int,
         pixels: int,
         lanes: int,
     ) -> None:
-        """One vector of maps of a tile."""
+        """One vector of maps of a tile: ``places`` are products, target, and its bias."""
         plan = self.plan
+        source, target, bias = places
         filtering, combiner = plan.filtering, Combiner(builder, plan.width)
         size = filtering.inputs
         half = []
@@ -113,7 +120,9 @@ class OutputTransform:
             half.append(combiner.outputs(filtering, column, lines))
         for y in range(lines):
             results = combiner.outputs(filtering, [values[y] for values in half], pixels)
-            for x, result in enumerate(results):
+            for x, value in enumerate(results):
+                result = value if bias is None else builder.fadd(value, bias)
+                result = self.epilogue.limited(builder, result)
                 place = address(builder, target, (y * plan.output[1] + x) * plan.maps)
                 if lanes == plan.width:
                     builder.store(result, place, align=4)

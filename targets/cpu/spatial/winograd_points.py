@@ -75,6 +75,7 @@ class PointWriter(WinogradWriter):
         plan = self.plan
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         item, products, out = function.args[0], function.args[1], function.args[4]
+        bias = function.args[6] if self.epilogue.biased else None
         image, region = self._tile_row(builder, item)
         source = address(builder, products, builder.mul(image, constant(plan.product_size)))
         first = builder.mul(region[0], constant(plan.tiles[1] * plan.product_pitch))
@@ -82,7 +83,7 @@ class PointWriter(WinogradWriter):
 
         def group(maps: int, first_panel: ir.Value) -> None:
             column = builder.mul(first_panel, constant(plan.columns))
-            places = address(builder, source, column), out
+            places = address(builder, source, column), out, bias
             self.finish_outputs(builder, finish, places, image, region, column, maps)
 
         self.each_group(builder, group)

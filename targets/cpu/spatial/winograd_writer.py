@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
+from ..dense.epilogue import Epilogue
 from ..dense.tile import address, constant
 from ..emitted import Finish
 from .loops import for_each
@@ -18,9 +19,9 @@ from .winograd_region import Region
 class WinogradWriter:
     """Emits the bodies of one convolution."""
 
-    def __init__(self, plan: Plan, lines: int = 0) -> None:
+    def __init__(self, plan: Plan, epilogue: Epilogue, lines: int) -> None:
         """``lines`` are the cache lines of other weights that are read ahead."""
-        self.plan, self.lines = plan, lines
+        self.plan, self.epilogue, self.lines = plan, epilogue, lines
 
     def others_ahead(
         self, builder: ir.IRBuilder, weights: ir.Value | None, number: ir.Value, parts: int
@@ -66,7 +67,7 @@ class WinogradWriter:
         self,
         builder: ir.IRBuilder,
         finish: Finish,
-        places: tuple[ir.Value, ir.Value],
+        places: tuple[ir.Value, ir.Value, ir.Value | None],
         image: ir.Value,
         region: Region,
         column: ir.Value,
@@ -74,10 +75,11 @@ class WinogradWriter:
     ) -> None:
         """Transform products to outputs and finish them: ``maps`` maps from ``column`` on.
 
-        ``places`` are the products of the region and of these maps, and the whole output.
+        ``places`` are the products of the region and of these maps, the whole output, and the
+        bias of all maps.
         """
         plan = self.plan
-        products, out = places
+        products, out, bias = places
         first = builder.mul(image, constant(plan.output[0] * plan.output[1]))
         target = address(builder, out, builder.mul(first, constant(plan.maps)))
         cuts = [plan.tiles[1]] if plan.by_points else plan.cuts(1)
@@ -103,4 +105,7 @@ class WinogradWriter:
                         finish(builder, at, pixels, column, maps)
 
         target = address(builder, target, column)
-        OutputTransform(plan, builder).emit(products, target, region, maps, finished)
+        if bias is not None:
+            bias = address(builder, bias, column)
+        transform = OutputTransform(plan, self.epilogue, builder)
+        transform.emit((products, target, bias), region, maps, finished)
