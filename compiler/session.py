@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..ir import (
     Array,
-    Extent,
     Graph,
     LimitError,
     ModelError,
@@ -20,7 +18,9 @@ from ..ir import (
 from ..ir.data_type import numpy_type
 from ..ir.dim import substitute
 from ..ir.evaluate import bind_symbols
+from .bound import PLAIN, BoundSession, check_apart, check_plain, ordered_outputs
 from .profile import Profile, Profiler
+from .spec import Spec
 from .target import Executable
 
 # A symbol cannot be larger, so that sizes computed from several stay within 64 bits.
@@ -29,31 +29,13 @@ LARGEST_TENSOR = 2**46  # bytes
 _REMEMBERED_SHAPES = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Spec:
-    """Name, element type and shape of an input or output."""
-
-    name: str
-    dtype: str
-    shape: tuple[Extent, ...]
-
-    @property
-    def numpy(self) -> np.dtype[Any]:
-        """The NumPy type of the elements."""
-        return numpy_type(self.dtype)
-
-    @property
-    def type(self) -> TensorType:
-        """The element type and shape together."""
-        return TensorType(self.dtype, self.shape)
-
-
 class Session:
     """Runs a compiled graph on NumPy arrays and whatever converts to them without a copy.
 
     ``session(x)`` and ``session.predict(x)`` take inputs in order (or by name) and give one
     array, or a tuple where the model has several outputs. ``session.run(names, feed)`` has
-    the form ONNX Runtime users know. Calls from several threads are safe.
+    the form ONNX Runtime users know. ``session.bind`` is for calls that allocate nothing.
+    Calls from several threads are safe.
     """
 
     def __init__(
@@ -67,11 +49,16 @@ class Session:
             for name, value in zip(graph.output_names, graph.outputs, strict=True)
         )
         self._names = [spec.name for spec in self.inputs]
-        self._bindings: dict[tuple[tuple[int, ...], ...], dict[str, int]] = {}
+        self._dtypes = [spec.numpy for spec in self.inputs]
+        # What to run for inputs of shapes that were checked.
+        self._runs: dict[tuple[tuple[int, ...], ...], Callable[[Sequence[Array]], list[Array]]]
+        self._runs = {}
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         """Run on inputs in order, or by name."""
-        results = self._run(self._ordered(inputs, named))
+        if named or len(inputs) != len(self._dtypes):
+            inputs = tuple(self._ordered(inputs, named))
+        results = self._run(inputs)
         return results[0] if len(results) == 1 else tuple(results)
 
     predict = __call__
@@ -93,6 +80,37 @@ class Session:
             raise ModelError(f"there is no output {unknown[0]!r}; there are: {', '.join(by_name)}")
         return [by_name[name] for name in output_names]
 
+    def bind(
+        self,
+        *inputs: Array,
+        outputs: Sequence[Array] | Mapping[str, Array] | None = None,
+        **named: Array,
+    ) -> BoundSession:
+        """Calls without arguments, which read these inputs and write ``outputs`` where they are.
+
+        Inputs are given in order or by name, ``outputs`` likewise: NumPy arrays of the model's
+        element types, contiguous and aligned. Without ``outputs`` a run makes them. Shapes are
+        checked once, here. Raises ModelError for arrays that do not fit or overlap,
+        UnsupportedError for a model with an output whose shape only a run decides.
+        """
+        read = self._ordered(inputs, named)
+        for array, spec in zip(read, self.inputs, strict=True):
+            check_plain(array, spec, "input")
+        symbols = self._symbols(read)
+        types = [spec.type.substitute(symbols) for spec in self.outputs]
+        if not all(type_.is_static for type_ in types):
+            raise UnsupportedError("an output whose shape only a run decides cannot be bound")
+        if outputs is None:
+            written = self._run(read)
+        else:
+            written = ordered_outputs(outputs, self.outputs)
+        for array, type_, spec in zip(written, types, self.outputs, strict=True):
+            check_plain(array, spec, "output")
+            if array.shape != type_.shape:
+                raise ModelError(f"output {spec.name!r} is {type_}, not of shape {array.shape}")
+        check_apart(read, written, self.outputs)
+        return BoundSession(read, written, self.executable.bind(read, written, symbols))
+
     def profile(self, *inputs: Any, seconds: float = 1.0, **named: Any) -> Profile:
         """Where the time goes: runs on these inputs for so long, each operator timed.
 
@@ -104,7 +122,7 @@ class Session:
             raise UnsupportedError(f"target {self.target!r} does not take the time of operators")
         values = self._ordered(inputs, named)
         arrays = [_array(value, spec) for value, spec in zip(values, self.inputs, strict=True)]
-        return self._profiler.profile(arrays, self._bind(arrays), seconds)
+        return self._profiler.profile(arrays, self._symbols(arrays), seconds)
 
     def get_inputs(self) -> tuple[Spec, ...]:
         """The inputs' names, types and shapes."""
@@ -131,17 +149,27 @@ class Session:
         return [given[name] if name in given else named[name] for name in names]
 
     def _run(self, inputs: Sequence[Any]) -> list[Array]:
-        arrays = [_array(value, spec) for value, spec in zip(inputs, self.inputs, strict=True)]
-        shapes = tuple(array.shape for array in arrays)
-        symbols = self._bindings.get(shapes)
-        if symbols is None:
-            symbols = self._bind(arrays)
-            if len(self._bindings) >= _REMEMBERED_SHAPES:
-                self._bindings.clear()
-            self._bindings[shapes] = symbols
-        return self.executable(arrays, symbols)
+        shapes = []
+        for value, dtype in zip(inputs, self._dtypes, strict=True):
+            # The usual case, with what is quickest in Python: small networks take microseconds.
+            if type(value) is np.ndarray and value.dtype == dtype:
+                if value.flags.num & PLAIN == PLAIN:
+                    shapes.append(value.shape)
+                    continue
+            pairs = zip(inputs, self.inputs, strict=True)
+            inputs = [_array(value, spec) for value, spec in pairs]
+            shapes = [array.shape for array in inputs]
+            break
+        key = tuple(shapes)
+        run = self._runs.get(key)
+        if run is None:
+            run = self.executable.prepare(self._symbols(inputs))
+            if len(self._runs) >= _REMEMBERED_SHAPES:
+                self._runs.clear()
+            self._runs[key] = run
+        return run(inputs)
 
-    def _bind(self, arrays: Sequence[Array]) -> dict[str, int]:
+    def _symbols(self, arrays: Sequence[Array]) -> dict[str, int]:
         """Values of the symbols; raises ModelError when a shape or an assumption does not hold."""
         for spec, array in zip(self.inputs, arrays, strict=True):
             _check_shape(spec, array)
@@ -185,8 +213,6 @@ def _spec(name: str, type_: TensorType) -> Spec:
 
 def _array(value: Any, spec: Spec) -> Array:
     """``value`` as a contiguous array of the declared type; no silent conversion of types."""
-    if type(value) is np.ndarray and value.dtype == spec.numpy and value.flags.carray:
-        return value
     if not isinstance(value, np.ndarray) and hasattr(value, "__dlpack__"):
         array = np.from_dlpack(value)
     else:

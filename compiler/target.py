@@ -25,15 +25,32 @@ class Executable(Protocol):
         """The outputs; ``symbols`` are the values that the inputs' shapes give."""
         ...
 
+    def prepare(self, symbols: Mapping[str, int]) -> Callable[[Sequence[Array]], list[Array]]:
+        """The same for inputs of certain shapes, for many calls."""
+        ...
+
+    def bind(
+        self, inputs: Sequence[Array], outputs: Sequence[Array], symbols: Mapping[str, int]
+    ) -> Callable[[], None]:
+        """Runs that read and write these arrays, of the right types and shapes, each time.
+
+        Raises UnsupportedError where the run itself decides the shape of an output.
+        """
+        ...
+
     def arena_bytes(self, symbols: Mapping[str, int]) -> int:
         """Bytes that one run needs for intermediate tensors."""
         ...
 
 
-class TimedExecutable(Executable, Protocol):
+class TimedExecutable(Protocol):
     """A compiled graph that takes the time of each node while it runs."""
 
     nodes: Sequence[str]
+
+    def __call__(self, inputs: Sequence[Array], symbols: Mapping[str, int]) -> list[Array]:
+        """The outputs, as of an Executable."""
+        ...
 
     def seconds(self) -> Sequence[float]:
         """What each of ``nodes`` took in the last run."""

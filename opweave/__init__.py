@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from opweave import networks as networks
     from opweave.api import ModelNotFoundError, compile, export, load
-    from opweave.compiler.session import Session, Spec
+    from opweave.compiler.session import Session
+    from opweave.compiler.spec import Spec
     from opweave.formats.adapter import Model
     from opweave.formats.limits import Limits
     from opweave.formats.onnx.registry import register_operator
@@ -85,7 +86,7 @@ _PUBLIC = {
     "NoKernelError": "opweave.ir:NoKernelError",
     "Node": "opweave.ir:Node",
     "Session": "opweave.compiler.session:Session",
-    "Spec": "opweave.compiler.session:Spec",
+    "Spec": "opweave.compiler.spec:Spec",
     "TensorType": "opweave.ir:TensorType",
     "UnsupportedError": "opweave.ir:UnsupportedError",
     "Value": "opweave.ir:Value",

@@ -28,6 +28,7 @@ def executable_of(program: Program, graph: Graph, options: CompileOptions) -> Cp
         symbols=tuple(program.symbols),
         steps=tuple(program.steps),
         arena=program.arena,
+        shares=program.shares,
     )
     sizes = [held.type(value).nbytes for held, value in program.params]
     arrays = (held.array(value) for held, value in program.params)

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import math
 import os
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ...compiler.memory import ALIGNMENT
-from ...ir import Array, Error, Extent, LimitError, ModelError, TensorType
+from ...ir import Array, Error, Extent, LimitError, ModelError, TensorType, UnsupportedError
 from ...ir.dim import evaluate
 from .object_code import LoadedObject
 from .pages import address_of, block
-from .pool import borrowed_pool
+from .pool import give_back, take_pool
 from .program import ENTRY, Context, Failure, StepInfo
 
 _Pointer = ctypes.c_void_p
 _FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int32, _Pointer, _Pointer, _Pointer)
+_Allocate = Callable[[tuple[int, ...], np.dtype[Any]], Array]
 
 
 @dataclass(frozen=True, slots=True)
 class ProgramInfo:
-    """What the host must know of a program, apart from its machine code."""
+    """What the host must know of a program, apart from its machine code.
+
+    ``shares`` is False for a program too short for several threads.
+    """
 
     inputs: tuple[TensorType, ...]
     outputs: tuple[TensorType, ...]
@@ -33,14 +39,21 @@ class ProgramInfo:
     symbols: tuple[str, ...]
     steps: tuple[StepInfo, ...]
     arena: Extent
+    shares: bool
 
 
 @dataclass(frozen=True, slots=True)
 class _Sizes:
-    """Shapes and types of the outputs (None: known after the run), symbols, bytes of the arena."""
+    """What follows from the shapes of the inputs.
 
-    outputs: tuple[tuple[tuple[int, ...] | None, np.dtype[Any]], ...]
-    symbols: tuple[int, ...]
+    ``outputs`` says how to allocate each output, and its shape and type; None where the shape is
+    known after the run. ``values`` are the symbols that the inputs give, ``symbols`` all of the
+    program's, in its order, ``arena`` the bytes for intermediate tensors.
+    """
+
+    outputs: tuple[tuple[_Allocate, tuple[int, ...], np.dtype[Any]] | None, ...]
+    values: Mapping[str, int]
+    symbols: list[int]
     arena: int
 
 
@@ -86,15 +99,16 @@ class CpuExecutable:
         self._outputs_at = len(info.inputs)
         self._context_at = self._outputs_at + len(info.outputs)
         self._failure_at = self._context_at + len(Context)
+        self._symbols_at = self._failure_at + 2
         # Frames and arenas are kept between runs: a run allocates only its outputs once shapes
         # have been seen. Taking from a list and giving back to it need no lock.
         self._idle: list[_Frame] = []
         self._known_sizes: dict[tuple[int, ...], _Sizes] = {}
         self._free = _c_free()
 
-    def address(self, symbol: str) -> int:
-        """The address of something that the program exports."""
-        return self._code.address(symbol)
+    def address(self, name: str) -> int:
+        """The address of a symbol that the program exports beside its entry."""
+        return self._code.address(name)
 
     def arena_bytes(self, symbols: Mapping[str, int]) -> int:
         """Bytes of memory for intermediate tensors in one run with these symbols."""
@@ -102,86 +116,120 @@ class CpuExecutable:
 
     def __call__(self, inputs: Sequence[Array], symbols: Mapping[str, int]) -> list[Array]:
         """Outputs for contiguous inputs of the right types; ``symbols`` from their shapes."""
-        sizes = self._sizes(symbols)
-        frame = self._take_frame(sizes)
-        fields = frame.fields
-        try:
-            for number, array in enumerate(inputs):
-                fields[number] = address_of(array)
-            outputs: list[Array | None] = []
-            place = self._outputs_at
-            for shape, dtype in sizes.outputs:
-                if shape is None:
-                    outputs.append(None)
-                    fields[place] = 0
-                else:
-                    output = empty(shape, dtype)
-                    outputs.append(output)
-                    fields[place] = address_of(output)
-                place += 1
-            if self.threads == 1:
-                failed = self._function(*frame.arguments)
-            else:
-                with borrowed_pool(self.threads) as pool:
-                    fields[self._context_at + Context.POOL] = pool
-                    failed = self._function(*frame.arguments)
-            if failed:
-                step, code = fields[self._failure_at : self._failure_at + 2]
-                raise self._error(step, code)
-            if not self.info.late_outputs:
-                return outputs  # type: ignore[return-value]
-            values = list(fields)[self._failure_at + 2 :]
-            measured = dict(zip(self.info.symbols, values, strict=False))
-            return self._collect(outputs, list(fields), {**measured, **symbols})
-        finally:
-            self._idle.append(frame)
+        return self._run(self._sizes(symbols), inputs)
 
-    def _take_frame(self, sizes: _Sizes) -> _Frame:
-        """A frame with an arena that is large enough; none but this run has it."""
+    def prepare(self, symbols: Mapping[str, int]) -> Callable[[Sequence[Array]], list[Array]]:
+        """``self`` for inputs whose shapes give these symbols."""
+        return functools.partial(self._run, self._sizes(symbols))
+
+    def bind(
+        self, inputs: Sequence[Array], outputs: Sequence[Array], symbols: Mapping[str, int]
+    ) -> Callable[[], None]:
+        """A run that always reads these inputs and writes these outputs, and allocates nothing.
+
+        Raises UnsupportedError where the run itself decides the shape of an output.
+        """
+        if self.info.late_outputs:
+            raise UnsupportedError("outputs whose shapes only a run decides cannot be bound")
+        return _BoundRun(self, self._new_frame(self._sizes(symbols)), (*inputs, *outputs))
+
+    def _run(self, sizes: _Sizes, inputs: Sequence[Array]) -> list[Array]:
         try:
             frame = self._idle.pop()
         except IndexError:
-            frame = self._new_frame(len(sizes.symbols))
-        if frame.sizes is not sizes:
-            if len(frame.arena) < sizes.arena:
-                frame.arena = self._new_arena(sizes.arena)
-            first = ctypes.addressof(frame.fields)
-            context = first + 8 * self._context_at
-            frame.arguments = (first, address_of(frame.arena), context)
-            frame.fields[self._failure_at + 2 :] = list(sizes.symbols)
-            frame.sizes = sizes
-        elif self.info.late_outputs:
-            frame.fields[self._failure_at + 2 :] = list(
-                sizes.symbols
-            )  # the last run measured others
-        return frame
+            frame = self._new_frame(sizes)
+        try:
+            if frame.sizes is not sizes:
+                self._fit(frame, sizes)
+            fields = frame.fields
+            place = 0
+            for array in inputs:
+                fields[place] = address_of(array)
+                place += 1
+            if self.info.late_outputs:
+                return self._run_late(frame, sizes)
+            outputs = []
+            for allocate, shape, dtype in sizes.outputs:  # type: ignore[misc]  # none is late
+                output = allocate(shape, dtype)
+                outputs.append(output)
+                fields[place] = address_of(output)
+                place += 1
+            self.launch(frame)
+            return outputs
+        finally:
+            self._idle.append(frame)
 
-    def _new_frame(self, symbols: int) -> _Frame:
-        fields = (ctypes.c_int64 * (self._failure_at + 2 + symbols))()
+    def _run_late(self, frame: _Frame, sizes: _Sizes) -> list[Array]:
+        """The rest of a run some of whose outputs the program allocates."""
+        fields = frame.fields
+        outputs: list[Array | None] = []
+        for place, how in enumerate(sizes.outputs, self._outputs_at):
+            output = None if how is None else how[0](how[1], how[2])
+            outputs.append(output)
+            fields[place] = 0 if output is None else address_of(output)
+        try:
+            self.launch(frame)
+            measured = dict(zip(self.info.symbols, fields[self._symbols_at :], strict=True))
+            return self._collect(outputs, fields, {**measured, **sizes.values})
+        finally:
+            fields[self._symbols_at :] = [*sizes.symbols]  # the run stored what it measured
+
+    def _new_frame(self, sizes: _Sizes) -> _Frame:
+        """A frame with an arena."""
+        fields = (ctypes.c_int64 * (self._symbols_at + len(sizes.symbols)))()
         first = ctypes.addressof(fields)
         context = {
             Context.PARAMS: address_of(self._param_table),
-            Context.SYMBOLS: first + 8 * (self._failure_at + 2),
+            Context.SYMBOLS: first + 8 * self._symbols_at,
             Context.FAILURE: first + 8 * self._failure_at,
             Context.MEMORY_LIMIT: self._memory_limit,
             Context.POOL: 0,
         }
         for name, value in context.items():
             fields[self._context_at + name] = value
-        return _Frame(fields, np.empty(0, np.uint8))
+        frame = _Frame(fields, np.empty(0, np.uint8))
+        self._fit(frame, sizes)
+        return frame
+
+    def _fit(self, frame: _Frame, sizes: _Sizes) -> None:
+        """Make a frame ready for a run of these sizes, whatever it was used for before."""
+        if len(frame.arena) < sizes.arena:
+            frame.arena = self._new_arena(sizes.arena)
+        first = ctypes.addressof(frame.fields)
+        frame.arguments = (first, address_of(frame.arena), first + 8 * self._context_at)
+        frame.fields[self._symbols_at :] = [*sizes.symbols]
+        frame.sizes = sizes
+
+    def launch(self, frame: _Frame) -> None:
+        """Run the native function on a frame whose addresses are set; raises what went wrong."""
+        if self.threads == 1 or not self.info.shares:
+            failed = self._function(*frame.arguments)
+        else:
+            pool = take_pool(self.threads)
+            frame.fields[self._context_at + Context.POOL] = pool.address if pool else 0
+            try:
+                failed = self._function(*frame.arguments)
+            finally:
+                if pool is not None:
+                    give_back(pool)
+        if failed:
+            raise self._error(*frame.fields[self._failure_at : self._failure_at + 2])
 
     def _sizes(self, symbols: Mapping[str, int]) -> _Sizes:
         """What follows from the symbols, remembered for the last of them."""
         key = tuple(symbols.values())
         found = self._known_sizes.get(key)
         if found is None:
-            shapes: list[tuple[tuple[int, ...] | None, np.dtype[Any]]] = []
+            outputs: list[tuple[_Allocate, tuple[int, ...], np.dtype[Any]] | None] = []
             for number, type_ in enumerate(self.info.outputs):
-                late = number in self.info.late_outputs
-                shape = None if late else tuple(evaluate(e, symbols) for e in type_.shape)
-                shapes.append((shape, type_.numpy))
-            table = [symbols.get(name, 0) for name in self.info.symbols] or [0]
-            found = _Sizes(tuple(shapes), tuple(table), self.arena_bytes(symbols))
+                if number in self.info.late_outputs:
+                    outputs.append(None)
+                    continue
+                shape = tuple(evaluate(extent, symbols) for extent in type_.shape)
+                small = math.prod(shape) * type_.numpy.itemsize < _LEAST_ALIGNED
+                outputs.append((np.empty if small else empty, shape, type_.numpy))
+            table = [symbols.get(name, 0) for name in self.info.symbols]
+            found = _Sizes(tuple(outputs), dict(symbols), table, self.arena_bytes(symbols))
             if len(self._known_sizes) >= _REMEMBERED_SIZES:
                 self._known_sizes.clear()
             self._known_sizes[key] = found
@@ -190,7 +238,7 @@ class CpuExecutable:
     def _collect(
         self,
         outputs: Sequence[Array | None],
-        fields: Sequence[int],
+        fields: ctypes.Array[ctypes.c_int64],
         symbols: Mapping[str, int],
     ) -> list[Array]:
         """Late outputs are copied out of native memory, which is freed then."""
@@ -222,6 +270,7 @@ class CpuExecutable:
         )
 
     def _error(self, number: int, code: int) -> Error:
+        """What to raise when step ``number`` failed with ``code``."""
         step = self.info.steps[number]
         if code == Failure.OUT_OF_MEMORY:
             return LimitError(f"{step.node}: no memory for a tensor whose size came up in the run")
@@ -232,6 +281,24 @@ class CpuExecutable:
         if code == Failure.RAISED or not step.errors:
             return Error(f"{step.node}: the kernel failed with status {code}")
         return ModelError(f"{step.node}: {'; or '.join(step.errors)} (status {code})")
+
+
+class _BoundRun:
+    """Runs on one frame, whose arrays stay the same. Callers take turns."""
+
+    __slots__ = ("_arrays", "_executable", "_frame", "_lock")
+
+    def __init__(self, executable: CpuExecutable, frame: _Frame, arrays: Sequence[Array]) -> None:
+        self._executable, self._frame = executable, frame
+        self._arrays = arrays  # kept because their addresses are
+        self._lock = threading.Lock()
+        for place, array in enumerate(arrays):
+            frame.fields[place] = address_of(array)
+
+    def __call__(self) -> None:
+        """Run once."""
+        with self._lock:
+            self._executable.launch(self._frame)
 
 
 def _physical_memory() -> int:

@@ -12,7 +12,6 @@ import ctypes
 import functools
 import os
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +20,10 @@ from .object_code import LoadedObject, emit_object, host_cpu, link, load_object,
 from .parallel import POOL_BYTES, WORKER, Pool, runtime_text
 
 _lock = threading.Lock()
-_idle: dict[int, list[_ThreadPool]] = {}
+_idle: dict[int, list[ThreadPool]] = {}
 
 
-class _ThreadPool:
+class ThreadPool:
     """``threads - 1`` workers, and the memory through which they are given jobs."""
 
     def __init__(self, threads: int) -> None:
@@ -32,6 +31,7 @@ class _ThreadPool:
         start = -block.ctypes.data % 64
         self._fields = block[start : start + POOL_BYTES].view(np.int64)
         self._fields[Pool.THREADS] = threads
+        self.threads = threads
         self.address = int(self._fields.ctypes.data)
         self.process = os.getpid()
         work = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(_runtime().address(WORKER))
@@ -49,23 +49,24 @@ def _runtime() -> LoadedObject:
     return load_object(emit_object(optimise(module, cpu, 2), cpu))
 
 
-@contextlib.contextmanager
-def borrowed_pool(threads: int) -> Iterator[int]:
-    """The address of a pool of ``threads`` threads for one run; 0 to run alone."""
-    if threads <= 1:
-        yield 0
-        return
-    with _lock:
-        idle = _idle.get(threads)
-        if idle is None:
-            idle = _idle[threads] = [_ThreadPool(threads)]
-        pool = idle.pop() if idle else None
+def take_pool(threads: int) -> ThreadPool | None:
+    """A pool of ``threads`` threads for one run; None to run alone. To be given back."""
+    idle = _idle.get(threads)
+    if idle is None:
+        with _lock:
+            if threads not in _idle:
+                _idle[threads] = [ThreadPool(threads)]
+            idle = _idle[threads]
     try:
-        yield pool.address if pool else 0
-    finally:
-        if pool is not None and pool.process == os.getpid():
-            with _lock:
-                _idle.setdefault(threads, []).append(pool)
+        return idle.pop()
+    except IndexError:
+        return None
+
+
+def give_back(pool: ThreadPool) -> None:
+    """Let another run have the pool."""
+    if pool.process == os.getpid():
+        _idle[pool.threads].append(pool)
 
 
 def _after_fork() -> None:

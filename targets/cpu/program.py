@@ -72,6 +72,7 @@ class Program:
     steps: list[StepInfo] = field(default_factory=list)
     arena: Extent = 0
     late_outputs: frozenset[int] = frozenset()
+    shares: bool = False  # some kernel may run on several threads
     missing: list[str] = field(default_factory=list)  # what there are no kernels for
     exports: list[str] = field(default_factory=list)  # what the host looks at, beside ENTRY
     _param_numbers: dict[tuple[int, Value], int] = field(default_factory=dict)
@@ -267,6 +268,7 @@ class GraphEmitter:
     ) -> ir.Value:
         """The status of a kernel that the thread pool runs, if there is one."""
         builder = self.block
+        self.program.shares = True
         with builder.goto_entry_block():
             table = builder.alloca(I64, size=max(len(arguments), 1))
         pool = self.context_field(Context.POOL)
