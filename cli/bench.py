@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from .subject import Subject
 
 _ENGINES = ("onnxruntime", "openvino")
+# Processors that others keep busy before it is worth a word.
+_NOTED_LOAD = 0.2
 
 
 def _engines(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
@@ -192,6 +194,9 @@ def _print_measurement(measured: dict[str, Any], output: Output) -> None:
     title = "" if count is None else f"{count} thread{'s' * (count > 1)}"
     names = [" ".join((name, c.get("version", ""))) for name, c in measured["engines"].items()]
     output.table(rows, (title, *names), right=tuple(range(1, len(columns) + 1)))
+    load = measured["foreign_load"]
+    if load is not None and load > _NOTED_LOAD:
+        output.text(f"Others kept {load:.1f} processors busy meanwhile: the figures are unsure.")
     faster = measured["faster_peer"]
     if faster is not None:
         ratio = measured["engines"][faster]["ratio"]

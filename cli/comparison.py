@@ -43,6 +43,11 @@ class EngineProcess:
         )
         self._request = request
 
+    @property
+    def process_id(self) -> int:
+        """The child's number."""
+        return self._process.pid
+
     def __enter__(self) -> EngineProcess:
         return self
 

@@ -16,6 +16,7 @@ from ..compiler.target import target_named
 from . import comparison
 from .comparison import EngineProcess, Measured
 from .engine import OURS, facts_of
+from .foreign_load import ForeignLoad
 from .options import Compilation, Sizes
 from .output import Output
 from .running import compiled
@@ -57,15 +58,17 @@ def alone(
     session.run(None, feed)
     facts = {"first_inference_s": time.perf_counter() - start, "way": "run"}
     facts |= {"load_s": subject.load_seconds, "compile_s": compile_seconds}
+    load = ForeignLoad()
     with output.progress(f"measuring {subject.name}"):
         for _ in range(plan.warmup):
             session.run(None, feed)
         latencies = timed_runs(
             lambda: session.run(None, feed), plan.duration, plan.count, _FEWEST_RUNS
         )
+    others_cores = load.cores()
     facts |= facts_of(session, feed)
     ours = Measured(facts, [latencies], peak_memory())
-    return _measurement(ours, {}, {}, how)
+    return _measurement(ours, {}, {}, how) | {"foreign_load": others_cores}
 
 
 def in_turns(
@@ -113,11 +116,14 @@ def in_turns(
             found += [Measured(e.prepare(threads=found[0].facts["threads"])) for e in others]
             engines = [ours, *others]
             seconds = (plan.duration or 0.0) * len(engines)
+            load = ForeignLoad([engine.process_id for engine in engines])
             comparison.take_turns(engines, found, seconds, plan.count)
+            others_cores = load.cores()
             differences = {
                 engine.name: comparison.difference(ours, engine, folder) for engine in others
             }
-    return _measurement(found[0], dict(zip(peers, found[1:], strict=True)), differences, how)
+    named = dict(zip(peers, found[1:], strict=True))
+    return _measurement(found[0], named, differences, how) | {"foreign_load": others_cores}
 
 
 def _measurement(

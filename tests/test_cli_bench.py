@@ -18,6 +18,7 @@ import pytest
 from opweave.cli import command
 from opweave.cli.comparison import Measured, ratio_of, relative_difference, take_turns
 from opweave.cli.exits import Exit, run_command
+from opweave.cli.foreign_load import ForeignLoad
 from opweave.cli.operator_cases import CASES, KINDS, case_of
 from opweave.cli.timing import statistics
 from opweave.ir import UnsupportedError, check
@@ -260,6 +261,18 @@ def test_turns_rotate(monkeypatch):
     engines = [Engine(name) for name in "abc"]
     take_turns(engines, [Measured({}) for _ in engines], 0.0)
     assert "".join(order) == "abcbcacababc"
+
+
+def test_the_load_of_others():
+    load = ForeignLoad()
+    end = time.monotonic() + 0.2
+    while time.monotonic() < end:
+        pass
+    alone = load.cores()
+    if alone is None:
+        pytest.skip("the system does not say what its processors do")
+    assert 0 <= alone <= (os.cpu_count() or 1) + 0.5
+    assert ForeignLoad([2**30]).cores() is None  # there is no such process
 
 
 def test_check_installed():

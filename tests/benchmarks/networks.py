@@ -111,6 +111,7 @@ def row(result: dict[str, Any]) -> list[str]:
         "-" if entry.wanted is None else f"{entry.wanted:.2f}",
         "-" if share is None else f"{share:.0%}",
         f"{max(engines[peer]['difference'] for peer in PEERS):.0e}",
+        "-" if result["foreign_load"] is None else f"{result['foreign_load']:.1f}",
         f"{ours['compile_s']:.1f}",
         *(f"{engine['peak_memory_bytes'] / 2**20:.0f}" for engine in engines.values()),
     ]
@@ -118,7 +119,7 @@ def row(result: dict[str, Any]) -> list[str]:
 
 HEAD = (
     *("Network", "Threads", "opweave ms", "onnxruntime ms", "openvino ms"),
-    *("Ratio", "Wanted", "Roofline", "Difference", "Compile s"),
+    *("Ratio", "Wanted", "Roofline", "Difference", "Others' load", "Compile s"),
     *("Memory MiB", "onnxruntime", "openvino"),
 )
 
