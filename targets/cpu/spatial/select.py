@@ -47,13 +47,18 @@ def reads_channels_first(graph: Graph, node: Node) -> bool:
 
 def convolve(graph: Graph, node: Node, x: Value, channels_first: bool, choices: Choices) -> Value:
     """The convolution of ``x``, whose channels are last unless said otherwise, bias included."""
-    result = None if channels_first else _depthwise(graph, node, x, choices.width)
+    result, note = None, "reads the image as it is, channels first" if channels_first else ""
+    if not channels_first:
+        result, note = _depthwise(graph, node, x, choices.width), "one map for each channel"
     if result is None and not channels_first:
-        result = _pointwise(graph, node, x, choices.width)
-    if result is None and not channels_first and not choices.exact:
-        result = _winograd(graph, node, x, choices.width)
+        result, note = _pointwise(graph, node, x, choices.width), "one tap: a product of pixels"
+    if result is None and not channels_first:
+        note = "exact sums asked for"
+        if not choices.exact:
+            result, note = _winograd(graph, node, x, choices.width)
     if result is None:
         result = _direct(graph, node, x, channels_first, choices.width)
+    graph.annotate(result.node, note)
     return with_bias(graph, node, result)
 
 
@@ -160,27 +165,31 @@ _LEAST_WINOGRAD = 16
 _DIRECT_REACHED = 0.93
 
 
-def _winograd(graph: Graph, node: Node, x: Value, width: int) -> Value | None:
-    """Winograd's filtering where it takes less time than the direct sum."""
+def _winograd(graph: Graph, node: Node, x: Value, width: int) -> tuple[Value | None, str]:
+    """Winograd's filtering where it takes less time than the direct sum; why, or why not."""
     window, w = window_of(graph, node), node.operands[1]
     maps, channels = graph.type(w).static_shape[:2]
     output = node.types[0].shape[2:]
     plain = {*window["strides"], *window["dilations"]} == {1} and node.attrs["groups"] == 1
-    if window["kernel"] != (3, 3) or not plain or min(maps, channels) < _LEAST_WINOGRAD:
-        return None
+    if window["kernel"] != (3, 3) or not plain:
+        return None, "no 3x3 taps that meet every pixel, as Winograd's filtering needs"
+    if min(maps, channels) < _LEAST_WINOGRAD:
+        return None, "too few channels or maps for Winograd's filtering"
     if not all(isinstance(extent, int) for extent in (*output, *graph.type(x).shape[1:3])):
-        return None
+        return None, "the image's size is open"
     size = (int(output[0]), int(output[1]))  # type: ignore[arg-type]
     peaks = typical_peaks(width)
     tile, seconds = best_tile(channels, maps, size, peaks)
-    if seconds >= direct_seconds(channels, maps, size, peaks):
-        return None
+    direct = direct_seconds(channels, maps, size, peaks)
+    note = f"estimated {direct * 1e3:.3f} ms direct, {seconds * 1e3:.3f} ms F({tile}x{tile})"
+    if seconds >= direct:
+        return None, note
     columns = panel_columns_of_winograd(maps, size, tile, width)
     shape = ((tile + 2) ** 2, -(-maps // columns), channels, columns)
     kernels = packed_parameter(
         graph, w, shape, lambda array: winograd_kernels(array, tile, columns)
     )
-    return graph.add(
+    result = graph.add(
         spatial_winograd,
         x,
         kernels,
@@ -191,6 +200,7 @@ def _winograd(graph: Graph, node: Node, x: Value, width: int) -> Value | None:
         name=node.name,
         origin=node.origin,
     )
+    return result, note
 
 
 def direct_seconds(channels: int, maps: int, output: tuple[int, int], peaks: MachinePeaks) -> float:
