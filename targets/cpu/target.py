@@ -17,11 +17,20 @@ from .machine_peaks import peaks_of
 from .spatial.convolution import spatial_convolution
 from .spatial.depthwise import spatial_depthwise
 from .spatial.strip_select import strips_pass
+from .spatial.transposed import spatial_transposed_convolution
 from .spatial.winograd import spatial_winograd
 from .timed import lower_timed
 
 # Where the weights are among the operands of the dense kernels.
 _WEIGHTS = {packed_matmul: 1, spatial_convolution: 1, spatial_winograd: 1}
+# Where these take a bias.
+_BIASES = {
+    packed_matmul: 2,
+    spatial_convolution: 2,
+    spatial_depthwise: 2,
+    spatial_transposed_convolution: 2,
+    spatial_winograd: 2,
+}
 
 
 def _passes(options: CompileOptions) -> tuple[Pass, ...]:
@@ -32,8 +41,8 @@ def _passes(options: CompileOptions) -> tuple[Pass, ...]:
         channels_last_pass(choices),
         CLEAN_UP,
         select_dense_pass(choices),
-        epilogue_pass({packed_matmul: 2, spatial_convolution: 2, spatial_depthwise: 2}),
-        read_ahead_pass(_WEIGHTS, frozenset({packed_matmul, spatial_convolution})),
+        epilogue_pass(_BIASES),
+        read_ahead_pass(_WEIGHTS, frozenset(_WEIGHTS)),
         FUSE,
         strips_pass(choices),
     )
