@@ -17,7 +17,6 @@ from .machine_peaks import peaks_of
 from .spatial.convolution import spatial_convolution
 from .spatial.depthwise import spatial_depthwise
 from .spatial.strip_select import strips_pass
-from .spatial.transposed import spatial_transposed_convolution
 from .spatial.winograd import spatial_winograd
 from .timed import lower_timed
 
@@ -28,7 +27,6 @@ _BIASES = {
     packed_matmul: 2,
     spatial_convolution: 2,
     spatial_depthwise: 2,
-    spatial_transposed_convolution: 2,
     spatial_winograd: 2,
 }
 
