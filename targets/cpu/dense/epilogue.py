@@ -110,7 +110,10 @@ def _absorb(graph: Graph, biases: Mapping[Op, int]) -> int:
             continue
         inputs: list[Value | None] = list(node.inputs[: biases[node.op]])
         inputs += [bias] if bias is not None else []
-        new = graph.add_node(node.op, inputs, {**node.attrs, **limits}, last.name, last.origin)
+        # What is computed now is all that the nodes computed that were taken in.
+        taken = ", ".join(dict.fromkeys(o for o in (node.origin, last.origin) if o))
+        new = graph.add_node(node.op, inputs, {**node.attrs, **limits}, last.name, taken)
+        graph.annotate(new.name, node.note)
         graph.take_over(last.name, new.name)
         changes += 1
     if changes:

@@ -38,6 +38,7 @@ def _read_ahead(graph: Graph, weights: dict[Op, int], readers: frozenset[Op]) ->
         inputs = [*now.inputs, *[None] * place][:place]
         inputs.append(value)
         new = graph.add_node(node.op, inputs, node.attrs, node.name, node.origin)
+        graph.annotate(new.name, node.note)
         graph.take_over(node.name, new.name)
         changes += 1
     return changes
