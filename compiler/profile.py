@@ -214,10 +214,10 @@ def _profile(
 
 
 def settings_of(node: Node) -> str:
-    """A node's attributes as ``name=value``, graphs and what is left at nothing left out."""
+    """A node's attributes as ``name=value``, without graphs and what is as by default."""
     shown = []
     for name, value in node.attrs.items():
-        if value not in ((), None, "") and not isinstance(value, (Graph, np.ndarray)):
+        if not isinstance(value, (Graph, np.ndarray)) and value != node.op.attributes[name]:
             text = "x".join(map(str, value)) if isinstance(value, tuple) else f"{value}"
             shown.append(f"{name}={text}")
     return " ".join(shown)
