@@ -26,7 +26,8 @@ from .target import Executable
 # A symbol cannot be larger, so that sizes computed from several stay within 64 bits.
 LARGEST_EXTENT = 2**31
 LARGEST_TENSOR = 2**46  # bytes
-_REMEMBERED_SHAPES = 64
+_REMEMBERED_RUNS = 64
+_ARRAY = np.ndarray  # looked up more quickly
 
 
 class Session:
@@ -49,14 +50,12 @@ class Session:
             for name, value in zip(graph.output_names, graph.outputs, strict=True)
         )
         self._names = [spec.name for spec in self.inputs]
-        self._dtypes = [spec.numpy for spec in self.inputs]
-        # What to run for inputs of shapes that were checked.
-        self._runs: dict[tuple[tuple[int, ...], ...], Callable[[Sequence[Array]], list[Array]]]
-        self._runs = {}
+        # What to run for inputs of these types, shapes and flags of memory; all were checked.
+        self._runs: dict[tuple[object, ...], Callable[[Sequence[Array]], list[Array]]] = {}
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         """Run on inputs in order, or by name."""
-        if named or len(inputs) != len(self._dtypes):
+        if named or len(inputs) != len(self._names):
             inputs = tuple(self._ordered(inputs, named))
         results = self._run(inputs)
         return results[0] if len(results) == 1 else tuple(results)
@@ -149,25 +148,24 @@ class Session:
         return [given[name] if name in given else named[name] for name in names]
 
     def _run(self, inputs: Sequence[Any]) -> list[Array]:
-        shapes = []
-        for value, dtype in zip(inputs, self._dtypes, strict=True):
-            # The usual case, with what is quickest in Python: small networks take microseconds.
-            if type(value) is np.ndarray and value.dtype == dtype:
-                if value.flags.num & PLAIN == PLAIN:
-                    shapes.append(value.shape)
-                    continue
-            pairs = zip(inputs, self.inputs, strict=True)
-            inputs = [_array(value, spec) for value, spec in pairs]
-            shapes = [array.shape for array in inputs]
-            break
-        key = tuple(shapes)
-        run = self._runs.get(key)
-        if run is None:
-            run = self.executable.prepare(self._symbols(inputs))
-            if len(self._runs) >= _REMEMBERED_SHAPES:
+        # Small networks take microseconds: that an array is as it should be is found out by
+        # looking up whether one like it was.
+        key: tuple[object, ...] = ()
+        for value in inputs:
+            if type(value) is not _ARRAY:
+                break
+            key += (value.dtype, value.shape, value.flags.num)
+        else:
+            run = self._runs.get(key)
+            if run is not None:
+                return run(inputs)
+        arrays = [_array(value, spec) for value, spec in zip(inputs, self.inputs, strict=True)]
+        run = self.executable.prepare(self._symbols(arrays))
+        if all(array is value for array, value in zip(arrays, inputs, strict=True)):
+            if len(self._runs) >= _REMEMBERED_RUNS:
                 self._runs.clear()
             self._runs[key] = run
-        return run(inputs)
+        return run(arrays)
 
     def _symbols(self, arrays: Sequence[Array]) -> dict[str, int]:
         """Values of the symbols; raises ModelError when a shape or an assumption does not hold."""
@@ -222,6 +220,8 @@ def _array(value: Any, spec: Spec) -> Array:
         if isinstance(value, np.ndarray) or hasattr(value, "dtype"):
             raise ModelError(f"input {spec.name!r} is {array.dtype}, the model takes {spec.dtype}")
         array = np.asarray(value, wanted)  # Python numbers and lists have no type of their own
+    if array.flags.num & PLAIN == PLAIN:
+        return array
     return np.require(array, requirements=["C", "A"]).reshape(array.shape)
 
 

@@ -16,6 +16,7 @@ from opweave.ops.elementwise_arithmetic import add
 from opweave.ops.gather import gather
 from opweave.ops.matmul import matmul
 from opweave.ops.movement import expand
+from opweave.targets.cpu import executable
 
 Array = np.ndarray[Any, Any]
 
@@ -152,3 +153,15 @@ def test_callers_of_one_bound_session_take_turns() -> None:
     for caller in callers:
         caller.join()
     np.testing.assert_array_equal(bound.outputs[0], expected)
+
+
+def test_interpreters_whose_arrays_do_not_show_their_addresses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(executable, "ADDRESS_IN_ARRAY", 0)
+    session = _two_outputs()
+    for rows in (1, 200, 2):
+        x, y = _arrays(rows)
+        for total, positive in (session(x, y), session.bind(x, y)()):
+            np.testing.assert_array_equal(total, x + y)
+            np.testing.assert_array_equal(positive, np.maximum(x + y, 0))

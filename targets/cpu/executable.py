@@ -17,12 +17,12 @@ from ...compiler.memory import ALIGNMENT
 from ...ir import Array, Error, Extent, LimitError, ModelError, TensorType, UnsupportedError
 from ...ir.dim import evaluate
 from .object_code import LoadedObject
-from .pages import address_of, block
+from .pages import ADDRESS_IN_ARRAY, address_of, block
 from .pool import give_back, take_pool
 from .program import ENTRY, Context, Failure, StepInfo
 
-_Pointer = ctypes.c_void_p
-_FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int32, _Pointer, _Pointer, _Pointer)
+_FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)
+_Fields = ctypes.Array[ctypes.c_int64]
 _Allocate = Callable[[tuple[int, ...], np.dtype[Any]], Array]
 
 
@@ -60,18 +60,20 @@ class _Sizes:
 class _Frame:
     """Memory of one run at a time: what the native function is given, and its arena.
 
-    ``fields`` has eight-byte fields: addresses of inputs and outputs, context, failure,
-    symbols. ``sizes`` is what the arena and the symbols are set for.
+    ``fields`` has eight-byte fields: the context; pointers to the addresses of inputs and
+    outputs; cells for these addresses, where arrays do not show theirs; failure; symbols.
+    ``address`` is where. ``sizes`` is what the arena and the symbols are set for.
     """
 
-    __slots__ = ("arena", "arguments", "fields", "sizes")
+    __slots__ = ("address", "arena", "fields", "sizes")
 
-    def __init__(self, fields: ctypes.Array[ctypes.c_int64], arena: Array) -> None:
+    def __init__(self, fields: _Fields, arena: Array) -> None:
         self.fields, self.arena = fields, arena
-        self.arguments: tuple[int, int, int] = (0, 0, 0)
+        self.address = ctypes.addressof(fields)
         self.sizes: _Sizes | None = None
 
 
+_INPUTS_AT = len(Context)
 _REMEMBERED_SIZES = 64
 # Where larger tensors start matters: vectors of a shifted one straddle cache lines.
 _LEAST_ALIGNED = 4096
@@ -90,15 +92,16 @@ class CpuExecutable:
     ) -> None:
         self.info = info
         self.threads = threads
+        self._alone = threads == 1 or not info.shares
         self._code = code  # keeps the machine code loaded
         self._function = _FUNCTION(code.address(ENTRY))
         self._params = params
         self._param_table = np.array([address_of(array) for array in params], np.int64)
         # Neither the arena nor a tensor whose size the run itself decides may be larger.
         self._memory_limit = _physical_memory()
-        self._outputs_at = len(info.inputs)
-        self._context_at = self._outputs_at + len(info.outputs)
-        self._failure_at = self._context_at + len(Context)
+        self._outputs_at = _INPUTS_AT + len(info.inputs)
+        self._cells_at = self._outputs_at + len(info.outputs)
+        self._failure_at = 2 * self._cells_at - _INPUTS_AT
         self._symbols_at = self._failure_at + 2
         # Frames and arenas are kept between runs: a run allocates only its outputs once shapes
         # have been seen. Taking from a list and giving back to it need no lock.
@@ -142,9 +145,12 @@ class CpuExecutable:
             if frame.sizes is not sizes:
                 self._fit(frame, sizes)
             fields = frame.fields
-            place = 0
+            place = _INPUTS_AT
             for array in inputs:
-                fields[place] = address_of(array)
+                if ADDRESS_IN_ARRAY:
+                    fields[place] = id(array) + ADDRESS_IN_ARRAY
+                else:
+                    self.set_address(fields, place, array)
                 place += 1
             if self.info.late_outputs:
                 return self._run_late(frame, sizes)
@@ -152,7 +158,10 @@ class CpuExecutable:
             for allocate, shape, dtype in sizes.outputs:  # type: ignore[misc]  # none is late
                 output = allocate(shape, dtype)
                 outputs.append(output)
-                fields[place] = address_of(output)
+                if ADDRESS_IN_ARRAY:
+                    fields[place] = id(output) + ADDRESS_IN_ARRAY
+                else:
+                    self.set_address(fields, place, output)
                 place += 1
             self.launch(frame)
             return outputs
@@ -166,13 +175,19 @@ class CpuExecutable:
         for place, how in enumerate(sizes.outputs, self._outputs_at):
             output = None if how is None else how[0](how[1], how[2])
             outputs.append(output)
-            fields[place] = 0 if output is None else address_of(output)
+            self.set_address(fields, place, output)
         try:
             self.launch(frame)
             measured = dict(zip(self.info.symbols, fields[self._symbols_at :], strict=True))
             return self._collect(outputs, fields, {**measured, **sizes.values})
         finally:
             fields[self._symbols_at :] = [*sizes.symbols]  # the run stored what it measured
+
+    def set_address(self, fields: _Fields, place: int, array: Array | None) -> None:
+        """Let the entry find an address by way of its cell."""
+        cell = place - _INPUTS_AT + self._cells_at
+        fields[cell] = 0 if array is None else address_of(array)
+        fields[place] = ctypes.addressof(fields) + 8 * cell
 
     def _new_frame(self, sizes: _Sizes) -> _Frame:
         """A frame with an arena."""
@@ -183,10 +198,9 @@ class CpuExecutable:
             Context.SYMBOLS: first + 8 * self._symbols_at,
             Context.FAILURE: first + 8 * self._failure_at,
             Context.MEMORY_LIMIT: self._memory_limit,
-            Context.POOL: 0,
         }
         for name, value in context.items():
-            fields[self._context_at + name] = value
+            fields[name] = value
         frame = _Frame(fields, np.empty(0, np.uint8))
         self._fit(frame, sizes)
         return frame
@@ -195,20 +209,19 @@ class CpuExecutable:
         """Make a frame ready for a run of these sizes, whatever it was used for before."""
         if len(frame.arena) < sizes.arena:
             frame.arena = self._new_arena(sizes.arena)
-        first = ctypes.addressof(frame.fields)
-        frame.arguments = (first, address_of(frame.arena), first + 8 * self._context_at)
+        frame.fields[Context.ARENA] = address_of(frame.arena)
         frame.fields[self._symbols_at :] = [*sizes.symbols]
         frame.sizes = sizes
 
     def launch(self, frame: _Frame) -> None:
         """Run the native function on a frame whose addresses are set; raises what went wrong."""
-        if self.threads == 1 or not self.info.shares:
-            failed = self._function(*frame.arguments)
+        if self._alone:
+            failed = self._function(frame.address)
         else:
             pool = take_pool(self.threads)
-            frame.fields[self._context_at + Context.POOL] = pool.address if pool else 0
+            frame.fields[Context.POOL] = pool.address if pool else 0
             try:
-                failed = self._function(*frame.arguments)
+                failed = self._function(frame.address)
             finally:
                 if pool is not None:
                     give_back(pool)
@@ -238,7 +251,7 @@ class CpuExecutable:
     def _collect(
         self,
         outputs: Sequence[Array | None],
-        fields: ctypes.Array[ctypes.c_int64],
+        fields: _Fields,
         symbols: Mapping[str, int],
     ) -> list[Array]:
         """Late outputs are copied out of native memory, which is freed then."""
@@ -249,7 +262,7 @@ class CpuExecutable:
                 type_ = self.info.outputs[number]
                 shape = tuple(evaluate(extent, symbols) for extent in type_.shape)
                 array = empty(shape, type_.numpy)
-                address = fields[self._outputs_at + number]
+                address = fields[self._cells_at + self._outputs_at - _INPUTS_AT + number]
                 if array.nbytes:
                     ctypes.memmove(address_of(array), address, array.nbytes)
                 native.add(address)
@@ -292,8 +305,8 @@ class _BoundRun:
         self._executable, self._frame = executable, frame
         self._arrays = arrays  # kept because their addresses are
         self._lock = threading.Lock()
-        for place, array in enumerate(arrays):
-            frame.fields[place] = address_of(array)
+        for place, array in enumerate(arrays, _INPUTS_AT):
+            executable.set_address(frame.fields, place, array)
 
     def __call__(self) -> None:
         """Run once."""

@@ -1,14 +1,15 @@
 """A graph as one LLVM module with one entry point.
 
-``run(values, arena, context)`` computes the whole graph. ``values`` points to the addresses
-of the inputs, then of the outputs; ``arena`` to memory of the planned size; ``context`` to
-the fields of :class:`Context`. Bodies of control flow are functions of the same form. The
-result is 0, or 1 when ``context.failure`` says which step failed and how.
+``opweave_run(context)`` computes the whole graph. ``context`` points to the fields of
+:class:`Context`; pointers to the addresses of the inputs, then of the outputs, follow them.
+Inside, a graph is a function of ``values`` (the addresses), ``arena`` (memory of the planned
+size) and ``context``; bodies of control flow are functions of the same form. The result is 0, or 1
+when ``context.failure`` says which step failed and how.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -23,7 +24,8 @@ from .parallel import declare_parallel
 from .placement import Kind, Place, Placement, Scratch, is_late, is_late_type, place
 
 I8, I32, DOUBLE = ir.IntType(8), ir.IntType(32), ir.DoubleType()
-ENTRY_TYPE = ir.FunctionType(I32, [POINTER, POINTER, POINTER])
+GRAPH_TYPE = ir.FunctionType(I32, [POINTER, POINTER, POINTER])
+ENTRY_TYPE = ir.FunctionType(I32, [POINTER])
 ENTRY = "opweave_run"
 # No symbol may be larger: sizes computed from a few of them then stay within 64 bits.
 LARGEST_EXTENT = 2**40
@@ -42,6 +44,7 @@ class Context(IntEnum):
     FAILURE = 2  # pointer to two int64: step number, code
     MEMORY_LIMIT = 3  # bytes that one late allocation may have
     POOL = 4  # the thread pool, or null to run on the calling thread alone
+    ARENA = 5  # memory for intermediate tensors
 
 
 class Failure(IntEnum):
@@ -98,9 +101,9 @@ class Program:
         return len(self.steps) - 1
 
     def function(self, stem: str) -> ir.Function:
-        """A new internal function of the entry's form."""
+        """A new internal function that computes a graph."""
         self._functions += 1
-        function = ir.Function(self.module, ENTRY_TYPE, f"{stem}_{self._functions}")
+        function = ir.Function(self.module, GRAPH_TYPE, f"{stem}_{self._functions}")
         function.linkage = "internal"
         return function
 
@@ -112,9 +115,8 @@ def build_program(graph: Graph, emitter_class: type[GraphEmitter] | None = None)
     """
     module = ir.Module("opweave")
     program = Program(module, KernelSet(module))
-    emitter = (emitter_class or GraphEmitter)(
-        program, graph, ir.Function(module, ENTRY_TYPE, ENTRY)
-    )
+    function = program.function("graph")
+    emitter = (emitter_class or GraphEmitter)(program, graph, function)
     if program.missing:
         listed = "\n".join(f"- {item}" for item in program.missing)
         raise NoKernelError(
@@ -127,7 +129,36 @@ def build_program(graph: Graph, emitter_class: type[GraphEmitter] | None = None)
         for number, value in enumerate(graph.outputs)
         if is_late_type(graph.type(value), emitter.late)
     )
+    inputs = len(graph.inputs)
+    late = [inputs + number for number in sorted(program.late_outputs)]
+    _emit_entry(module, function, inputs + len(graph.outputs), late)
     return program
+
+
+def _emit_entry(module: ir.Module, graph: ir.Function, count: int, late: Iterable[int]) -> None:
+    """The function that the host calls, on ``count`` arrays; the program allocates the ``late``.
+
+    It collects the addresses from where arrays keep them: what Python need not do is quicker.
+    """
+    function = ir.Function(module, ENTRY_TYPE, ENTRY)
+    (context,) = function.args
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    values = builder.alloca(POINTER, size=max(count, 1))
+    values.type = POINTER
+
+    def load(table: ir.Value, number: int) -> ir.Value:
+        place_ = builder.gep(table, [ir.Constant(I64, number)], source_etype=POINTER)
+        return builder.load(place_, typ=POINTER)
+
+    places = builder.gep(context, [ir.Constant(I64, len(Context))], source_etype=POINTER)
+    for number in range(count):
+        place_ = builder.gep(values, [ir.Constant(I64, number)], source_etype=POINTER)
+        builder.store(load(load(places, number), 0), place_)
+    arena = load(context, int(Context.ARENA))
+    status = builder.call(graph, [values, arena, context])
+    for number in late:
+        builder.store(load(values, number), load(places, number))
+    builder.ret(status)
 
 
 class GraphEmitter:
