@@ -91,6 +91,9 @@ def _absorb(graph: Graph, biases: Mapping[Op, int]) -> int:
     changes = 0
     for name in [node.name for node in graph.operators() if node.op in biases]:
         node = graph.node(name)
+        limited = node.attrs["low"] > -math.inf or node.attrs["high"] < math.inf
+        if limited or len(node.inputs) > biases[node.op]:
+            continue  # it has an epilogue, and other operands, that must stay before what follows
         last, bias = node, None
         following = _only_reader(graph, last)
         if following is not None and following.op is add:
