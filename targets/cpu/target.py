@@ -14,6 +14,7 @@ from .dense.read_ahead import read_ahead_pass
 from .dense.select import select_dense_pass
 from .layout.channels_last import channels_last_pass
 from .machine_peaks import peaks_of
+from .recurrent.select import select_recurrent_pass
 from .spatial.convolution import spatial_convolution
 from .spatial.depthwise import spatial_depthwise
 from .spatial.strip_select import strips_pass
@@ -39,6 +40,7 @@ def _passes(options: CompileOptions) -> tuple[Pass, ...]:
         channels_last_pass(choices),
         CLEAN_UP,
         select_dense_pass(choices),
+        select_recurrent_pass(choices),
         epilogue_pass(_BIASES),
         read_ahead_pass(_WEIGHTS, frozenset(_WEIGHTS)),
         FUSE,

@@ -1,0 +1,1 @@
+"""Generated kernels for recurrent layers with constant weights."""
