@@ -276,7 +276,9 @@ class LoadedObject:
             _check_symbols(data)
             # The engine takes over the module and the machine, which therefore are its own.
             machine = _create_machine(host.name, host.features, host.triple, 1)
-            engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+            # llvmlite's memory manager keeps an object's sections together. LLVM's own may put
+            # them more than 2 GB apart, which relocations cannot bridge, where weights lie between.
+            engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine, use_lmm=True)
             try:
                 engine.add_object_file(llvm.ObjectFileRef.from_data(data))
                 engine.finalize_object()
