@@ -276,9 +276,7 @@ class LoadedObject:
             _check_symbols(data)
             # The engine takes over the module and the machine, which therefore are its own.
             machine = _create_machine(host.name, host.features, host.triple, 1)
-            # llvmlite's memory manager keeps an object's sections together. LLVM's own may put
-            # them more than 2 GB apart, which relocations cannot bridge, where weights lie between.
-            engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine, use_lmm=True)
+            engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
             try:
                 engine.add_object_file(llvm.ObjectFileRef.from_data(data))
                 engine.finalize_object()
