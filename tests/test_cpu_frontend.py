@@ -21,7 +21,7 @@ from numba.core import types
 
 from opweave.compiler.code_digest import digest
 from opweave.ir import ModelError
-from opweave.targets.cpu import elf, object_code
+from opweave.targets.cpu import elf, loader, object_code
 from opweave.targets.cpu.buffer_type import BufferType
 from opweave.targets.cpu.numba_frontend import (
     LoweredFunction,
@@ -50,7 +50,7 @@ class Running:
 
     def __init__(self, lowered: LoweredFunction, level: int = 2) -> None:
         module = object_code.optimise(lowered.ir_text, level=level)
-        self.code = object_code.load_object(object_code.emit_object(module))
+        self.code = loader.load_object(object_code.emit_object(module))
         kinds = {"ptr": ctypes.c_void_p, "i64": ctypes.c_int64, "i8": ctypes.c_int8}
         kinds |= {"float": ctypes.c_float, "double": ctypes.c_double, "i32": ctypes.c_int32}
         prototype = ctypes.CFUNCTYPE(ctypes.c_int64, *(kinds[k] for k in lowered.parameters))
@@ -519,7 +519,7 @@ def test_texts_link_into_one_module() -> None:
     assert [f.name for f in module.functions if not f.is_declaration] == ["both"]
     x = np.arange(5, dtype=np.float32)
     y, z = np.zeros_like(x), np.zeros_like(x)
-    with object_code.load_object(object_code.emit_object(module)) as code:
+    with loader.load_object(object_code.emit_object(module)) as code:
         prototype = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_void_p] * 3, ctypes.c_int64)
         both = prototype(code.address("both"))
         assert both(x.ctypes.data, y.ctypes.data, z.ctypes.data, 5) == 0
@@ -549,8 +549,8 @@ def test_reductions_are_vectorised_when_sums_may_be_reordered() -> None:
 def test_object_code_needs_no_numba() -> None:
     script = (
         "import sys\n"
-        "from opweave.targets.cpu import object_code as o\n"
-        "code = o.load_object(o.emit_object('define i64 @f() { ret i64 3 }'))\n"
+        "from opweave.targets.cpu import loader, object_code as o\n"
+        "code = loader.load_object(o.emit_object('define i64 @f() { ret i64 3 }'))\n"
         "assert code.address('f')\n"
         "assert 'numba' not in sys.modules\n"
     )
@@ -569,7 +569,7 @@ def test_c_library_is_found() -> None:
     )
     data = object_code.emit_object(text)
     assert {"exp", "expf"} <= set(elf.undefined_symbols(data))
-    with object_code.load_object(data) as code:
+    with loader.load_object(data) as code:
         found = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)(code.address("f"))(1.0)
     assert found == pytest.approx(2 * math.e, rel=1e-7)
 
@@ -578,11 +578,11 @@ def test_damaged_object_files_are_refused() -> None:
     data = object_code.emit_object("define i64 @f() { ret i64 3 }")
     for bad in (b"", b"nothing", data[:100], data[:-8], b"\x7fELF" + bytes(200)):
         with pytest.raises(object_code.CodeError, match="cannot be loaded"):
-            object_code.load_object(bad)
+            loader.load_object(bad)
     body = "{\n  call void @no_such_function()\n  ret void\n}\n"
     text = f"declare void @no_such_function()\ndefine void @f() {body}"
     with pytest.raises(object_code.CodeError, match="no_such_function"):
-        object_code.load_object(object_code.emit_object(text))
+        loader.load_object(object_code.emit_object(text))
 
 
 def test_defects_of_modules_are_told() -> None:
@@ -598,7 +598,7 @@ def test_defects_of_modules_are_told() -> None:
 
 
 def test_closed_code_has_no_addresses() -> None:
-    code = object_code.load_object(object_code.emit_object("define i64 @f() { ret i64 3 }"))
+    code = loader.load_object(object_code.emit_object("define i64 @f() { ret i64 3 }"))
     with pytest.raises(object_code.CodeError, match="does not define g"):
         code.address("g")
     code.close()

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numba.core import types
 
-from opweave.targets.cpu import math_library, object_code
+from opweave.targets.cpu import loader, math_library, object_code
 from opweave.targets.cpu.buffer_type import BufferType
 from opweave.targets.cpu.numba_frontend import LoweringError, lower
 
@@ -40,7 +40,7 @@ class Elementwise:
         module = object_code.optimise(lowered.ir_text)
         self.assembly = object_code.emit_assembly(module)
         self.externals = lowered.externals
-        self._code = object_code.load_object(object_code.emit_object(module))
+        self._code = loader.load_object(object_code.emit_object(module))
         prototype = ctypes.CFUNCTYPE(
             ctypes.c_int64, *[ctypes.c_void_p, ctypes.c_int64] * (count + 1)
         )

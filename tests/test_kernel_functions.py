@@ -17,7 +17,7 @@ from opweave.ir import Array, Extent, Graph, TensorType
 from opweave.ir.dim import symbol
 from opweave.ops.kernel_functions import exp_of_negative, larger, reciprocal, smaller
 from opweave.ops.softmax import log_softmax, softmax
-from opweave.targets.cpu import object_code
+from opweave.targets.cpu import loader, object_code
 from opweave.targets.cpu.buffer_type import BufferType
 from opweave.targets.cpu.numba_frontend import lower
 
@@ -47,7 +47,7 @@ def compiled(body: Callable[..., None], *arrays: Array) -> Array:
     kind = BufferType(getattr(types, dtype.name), 1)
     lowered = lower(body, [kind] * (len(arrays) + 1), name="loop", literal_type=dtype.name)
     code = object_code.emit_object(object_code.optimise(lowered.ir_text))
-    with object_code.load_object(code) as loaded:
+    with loader.load_object(code) as loaded:
         prototype = ctypes.CFUNCTYPE(
             ctypes.c_int64, *[ctypes.c_void_p, ctypes.c_int64] * (len(arrays) + 1)
         )

@@ -16,7 +16,7 @@ import numpy as np
 from ...compiler.memory import ALIGNMENT
 from ...ir import Array, Error, Extent, LimitError, ModelError, TensorType, UnsupportedError
 from ...ir.dim import evaluate
-from .object_code import LoadedObject
+from .loader import LoadedObject
 from .pages import ADDRESS_IN_ARRAY, address_of, block
 from .pool import give_back, take_pool
 from .program import ENTRY, Context, Failure, StepInfo

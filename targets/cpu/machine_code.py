@@ -11,12 +11,11 @@ from ...compiler.cache import Cache, default_cache, key_of
 from ...ir import UnsupportedError
 from .emitted import ComposedBody, EmittedBody, emit_body, emit_composed
 from .kernels import BodySignature, scalar_types
+from .loader import LoadedObject, load_object
 from .object_code import (
     CpuDescription,
-    LoadedObject,
     emit_object,
     link,
-    load_object,
     optimise,
 )
 from .parallel import WORKER, runtime_text

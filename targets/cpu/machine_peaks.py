@@ -22,7 +22,8 @@ from ...compiler.options import CompileOptions
 from ...compiler.processor import processor_name
 from ...compiler.roofline import MachinePeaks
 from ...ir import Array
-from .object_code import CpuDescription, LoadedObject, emit_object, host_cpu, load_object, parse
+from .loader import LoadedObject, load_object
+from .object_code import CpuDescription, emit_object, host_cpu, parse
 from .pages import address_of, block
 from .pool import available_threads
 

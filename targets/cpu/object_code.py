@@ -1,6 +1,6 @@
-"""From LLVM IR to machine code in memory: link, verify, optimise, emit, load.
+"""From LLVM IR to machine code: link, verify, optimise, emit.
 
-This module needs llvmlite alone, so that object code from the cache loads without Numba.
+This module needs llvmlite alone; what it emits is loaded by ``loader``.
 """
 
 from __future__ import annotations
@@ -8,11 +8,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-import platform
-import sys
 import threading
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Final
 
 import llvmlite.binding as llvm
@@ -21,10 +18,10 @@ from llvmlite.binding.newpassmanagers import NewPassManager
 
 from ...compiler.options import VECTOR_BITS
 from ...ir import ModelError
-from . import elf
+from .loader import CodeError
 
 # LLVM's global state is not thread-safe for what this module does with it.
-_lock: Final = threading.RLock()
+llvm_lock: Final = threading.RLock()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -42,20 +39,11 @@ class CpuDescription:
     vector_bits: int
 
 
-class CodeError(Exception):
-    """LLVM refused a module or an object file: a defect of whoever generated it."""
-
-
 @functools.cache
 def _initialise() -> None:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     llvm.initialize_native_asmparser()  # for `module asm`, with which data files are included
-    if sys.platform.startswith("linux"):
-        # The interpreter may be linked without it, or with local visibility.
-        with_contents = "libm.so.6" if platform.libc_ver()[0] == "glibc" else None
-        if with_contents is not None:
-            llvm.load_library_permanently(with_contents)
 
 
 def host_cpu(vector_bits: int | None = None) -> CpuDescription:
@@ -76,7 +64,7 @@ def host_cpu(vector_bits: int | None = None) -> CpuDescription:
 
 @functools.cache
 def _host_cpu(most_bits: int) -> CpuDescription:
-    with _lock:
+    with llvm_lock:
         _initialise()
         features = llvm.get_host_cpu_features()
         if features.get("avx512f"):
@@ -87,13 +75,13 @@ def _host_cpu(most_bits: int) -> CpuDescription:
         flat = features.flatten()
         name = llvm.get_host_cpu_name()
         triple = llvm.get_process_triple()
-        machine = _create_machine(name, flat, triple, 2)
+        machine = create_machine(name, flat, triple, 2)
         layout = str(machine.target_data)
         widest = 512 if features.get("avx512f") else 256 if features.get("avx") else 128
         return CpuDescription(name, flat, triple, layout, min(widest, most_bits))
 
 
-def _create_machine(name: str, features: str, triple: str, level: int) -> llvm.TargetMachine:
+def create_machine(name: str, features: str, triple: str, level: int) -> llvm.TargetMachine:
     """A target machine for position-independent code of any size."""
     _initialise()
     return llvm.Target.from_triple(triple).create_target_machine(
@@ -103,7 +91,7 @@ def _create_machine(name: str, features: str, triple: str, level: int) -> llvm.T
 
 @functools.lru_cache(maxsize=16)
 def _machine(cpu: CpuDescription, level: int) -> llvm.TargetMachine:
-    machine = _create_machine(cpu.name, cpu.features, cpu.triple, level)
+    machine = create_machine(cpu.name, cpu.features, cpu.triple, level)
     machine.set_asm_verbosity(False)
     return machine
 
@@ -127,7 +115,7 @@ def run_passes(
     manager: llvm.ModulePassManager | None = None,
 ) -> None:
     """Run the passes of a manager, by default LLVM's own for a level from 0 to 3."""
-    with _lock:
+    with llvm_lock:
         builder = _pass_builder(cpu, level)
         if manager is None:
             manager = builder.getModulePassManager()
@@ -149,7 +137,7 @@ def _free(manager: llvm.ModulePassManager) -> None:
 
 def parse(text: str) -> llvm.ModuleRef:
     """A verified module from LLVM IR text; raises CodeError when LLVM rejects it."""
-    with _lock:
+    with llvm_lock:
         _initialise()
         try:
             module = llvm.parse_assembly(text)
@@ -168,7 +156,7 @@ def link(texts: Sequence[str], exports: Sequence[str] | None = None) -> llvm.Mod
     """
     if not texts:
         raise ValueError("there is nothing to link")
-    with _lock:
+    with llvm_lock:
         module = parse(texts[0])
         for text in texts[1:]:
             try:
@@ -210,7 +198,7 @@ def optimise(
     A module is changed in place and returned; a text is parsed first.
     """
     cpu = cpu or host_cpu()
-    with _lock:
+    with llvm_lock:
         module = parse(module) if isinstance(module, str) else module
         module.triple, module.data_layout = cpu.triple, cpu.data_layout
         run_passes(module, cpu, level)
@@ -223,7 +211,7 @@ def emit_object(
 ) -> bytes:
     """A relocatable object file; ``level`` is that of instruction selection and scheduling."""
     cpu = cpu or host_cpu()
-    with _lock:
+    with llvm_lock:
         module = parse(module) if isinstance(module, str) else module
         data = _machine(cpu, level).emit_object(_for_target(module, cpu))
         return bytes(data)
@@ -234,7 +222,7 @@ def emit_assembly(
 ) -> str:
     """The assembly text of what `emit_object` would make."""
     cpu = cpu or host_cpu()
-    with _lock:
+    with llvm_lock:
         module = parse(module) if isinstance(module, str) else module
         return str(_machine(cpu, level).emit_assembly(_for_target(module, cpu)))
 
@@ -242,85 +230,3 @@ def emit_assembly(
 def _for_target(module: llvm.ModuleRef, cpu: CpuDescription) -> llvm.ModuleRef:
     module.triple, module.data_layout = cpu.triple, cpu.data_layout
     return module
-
-
-def _check_symbols(data: bytes) -> None:
-    """Raise CodeError for a damaged object file and for symbols that this process lacks."""
-    if not sys.platform.startswith("linux"):
-        return
-    try:
-        needed = elf.undefined_symbols(data)
-    except ValueError as error:
-        raise CodeError(f"the object code cannot be loaded: {error}") from None
-    missing = [
-        name for name in needed if name not in _PROVIDED and not llvm.address_of_symbol(name)
-    ]
-    if missing:
-        raise CodeError(f"the object code needs {', '.join(missing)}, which this process lacks")
-
-
-# What the loader defines itself.
-_PROVIDED: Final = frozenset({"_GLOBAL_OFFSET_TABLE_"})
-
-
-class LoadedObject:
-    """Machine code in this process's memory; addresses are valid until `close`.
-
-    Use it as a context manager, or let it be collected. Nobody may run the code or keep a
-    function pointer of it afterwards.
-    """
-
-    def __init__(self, data: bytes) -> None:
-        with _lock:
-            host = host_cpu()
-            _check_symbols(data)
-            # The engine takes over the module and the machine, which therefore are its own.
-            machine = _create_machine(host.name, host.features, host.triple, 1)
-            engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-            try:
-                engine.add_object_file(llvm.ObjectFileRef.from_data(data))
-                engine.finalize_object()
-            except Exception as error:
-                engine.close()
-                raise CodeError(f"the object code cannot be loaded: {error}") from None
-            self._engine: llvm.ExecutionEngine | None = engine
-
-    def address(self, symbol: str) -> int:
-        """The address of an external function or variable; raises CodeError if it has none."""
-        with _lock:
-            if self._engine is None:
-                raise CodeError(f"the code of {symbol} was unloaded")
-            address: int = self._engine.get_function_address(symbol)
-            if address == 0:
-                address = self._engine.get_global_value_address(symbol)
-            if address == 0:
-                raise CodeError(f"the object code does not define {symbol}")
-            return address
-
-    def close(self) -> None:
-        """Unload the code and free its memory; a second call does nothing."""
-        with _lock:
-            engine, self._engine = self._engine, None
-            if engine is not None:
-                engine.close()
-
-    def __enter__(self) -> LoadedObject:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-def load_object(data: bytes) -> LoadedObject:
-    """Load an object file made by `emit_object` and resolve what it needs of libc and libm.
-
-    Raises CodeError when the bytes are no object file of this platform, are cut off, or need a
-    symbol that this process lacks. They must come from a trusted place: they are code that
-    will run.
-    """
-    return LoadedObject(data)

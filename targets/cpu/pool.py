@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .object_code import LoadedObject, emit_object, host_cpu, link, load_object, optimise
+from .loader import LoadedObject, load_object
+from .object_code import emit_object, host_cpu, link, optimise
 from .parallel import POOL_BYTES, WORKER, Pool, runtime_text
 
 _lock = threading.Lock()
