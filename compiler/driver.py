@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from ..ir import Extent, Graph, ModelError, check
 from ..ir.dim import symbol_name
+from .interface import Interface, check_extents
 from .options import CompileOptions
 from .pass_ import run_passes
 from .profile import Profiler
-from .session import Session, check_extents
+from .session import Session
 from .target import Target, target_named
 
 
@@ -34,13 +35,14 @@ def compile_graph(
     check(graph)
     prepared = graph.substitute(fixed_symbols(graph, shapes or {}))
     prepared.prune()
-    check_extents(prepared, {})
+    check_extents(prepared)
     declared = [(value, prepared.type(value)) for value in prepared.inputs]
     run_passes(prepared, chosen.passes(options))
     if [(value, prepared.type(value)) for value in prepared.inputs] != declared:
         raise ModelError(f"the passes of target {chosen.name!r} changed the graph's inputs")
     executable = chosen.lower(prepared, options)
-    return Session(prepared, executable, chosen.name, Profiler(prepared, chosen, options))
+    profiler = Profiler(prepared, chosen, options)
+    return Session(Interface.of(prepared), executable, chosen.name, prepared, profiler)
 
 
 def fixed_symbols(graph: Graph, shapes: Mapping[str, Sequence[int]]) -> dict[str, Extent]:

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..ir import (
-    Array,
-    Graph,
-    LimitError,
-    ModelError,
-    TensorType,
-    UnsupportedError,
-)
+from ..ir import Array, LimitError, ModelError, UnsupportedError
 from ..ir.data_type import numpy_type
-from ..ir.dim import substitute
 from ..ir.evaluate import bind_symbols
 from .bound import PLAIN, BoundSession, check_apart, check_plain, ordered_outputs
-from .profile import Profile, Profiler
+from .interface import LARGEST_EXTENT, Interface
 from .spec import Spec
-from .target import Executable
 
-# A symbol cannot be larger, so that sizes computed from several stay within 64 bits.
-LARGEST_EXTENT = 2**31
-LARGEST_TENSOR = 2**46  # bytes
+# A saved model runs without what graphs and reports need.
+if TYPE_CHECKING:
+    from ..ir import Graph
+    from .profile import Profile, Profiler
+    from .target import Executable
+
 _REMEMBERED_RUNS = 64
 _ARRAY = np.ndarray  # looked up more quickly
 
@@ -40,18 +34,26 @@ class Session:
     """
 
     def __init__(
-        self, graph: Graph, executable: Executable, target: str, profiler: Profiler | None = None
+        self,
+        interface: Interface,
+        executable: Executable,
+        target: str,
+        graph: Graph | None = None,
+        profiler: Profiler | None = None,
     ) -> None:
-        self.graph, self.executable, self.target = graph, executable, target
-        self._profiler = profiler
-        self.inputs = tuple(_spec(value.node, graph.type(value)) for value in graph.inputs)
-        self.outputs = tuple(
-            _spec(name, graph.type(value))
-            for name, value in zip(graph.output_names, graph.outputs, strict=True)
-        )
+        self.interface, self.executable, self.target = interface, executable, target
+        self.inputs, self.outputs = interface.inputs, interface.outputs
+        self._graph, self._profiler = graph, profiler
         self._names = [spec.name for spec in self.inputs]
         # What to run for inputs of these types, shapes and flags of memory; all were checked.
         self._runs: dict[tuple[object, ...], Callable[[Sequence[Array]], list[Array]]] = {}
+
+    @property
+    def graph(self) -> Graph:
+        """The compiled graph; raises UnsupportedError for a saved model, which has none."""
+        if self._graph is None:
+            raise UnsupportedError("a saved model holds machine code, not its graph")
+        return self._graph
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         """Run on inputs in order, or by name."""
@@ -175,38 +177,8 @@ class Session:
         too_large = [name for name, value in symbols.items() if value > LARGEST_EXTENT]
         if too_large:
             raise LimitError(f"extent {too_large[0]!r} is larger than {LARGEST_EXTENT}")
-        check_extents(self.graph, symbols)
+        self.interface.check(symbols)
         return symbols
-
-
-def check_extents(graph: Graph, symbols: Mapping[str, int]) -> None:
-    """Raise where the shapes that follow from ``symbols`` are impossible or too large.
-
-    Extents whose symbols have no value yet are left out: those measured during a run are
-    checked by the run itself, those of inputs when the inputs are there.
-    """
-    for equality in graph.equalities:
-        left = substitute(equality.left, symbols)
-        right = substitute(equality.right, symbols)
-        if isinstance(left, int) and isinstance(right, int) and left != right:
-            raise ModelError(
-                f"node {equality.node!r} needs the extents {equality.left} and "
-                f"{equality.right} to be equal; with these inputs they are {left} and {right}"
-            )
-    for node in graph.nodes():
-        for type_ in node.types:
-            shape = tuple(substitute(extent, symbols) for extent in type_.shape)
-            if any(isinstance(extent, int) and extent < 0 for extent in shape):
-                raise ModelError(f"{node} would have the shape {shape} with these inputs")
-            nbytes = type_.with_shape(shape).nbytes
-            if isinstance(nbytes, int) and nbytes > LARGEST_TENSOR:
-                raise LimitError(
-                    f"{node} would have the shape {shape}: more than {LARGEST_TENSOR} bytes"
-                )
-
-
-def _spec(name: str, type_: TensorType) -> Spec:
-    return Spec(name, type_.dtype, type_.shape)
 
 
 def _array(value: Any, spec: Spec) -> Array:

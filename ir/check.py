@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import networkx as nx
-
 from .errors import ModelError
 from .graph import INPUT, PARAMETER, Graph, LazyArray, Node
 from .tensor_type import TensorType
@@ -11,6 +9,8 @@ from .tensor_type import TensorType
 
 def check(graph: Graph) -> None:
     """Raise ModelError when the graph breaks an invariant; costs one inference a node."""
+    import networkx as nx
+
     view = graph.nx
     if not nx.is_directed_acyclic_graph(view):
         cycle = " -> ".join(source for source, _ in nx.find_cycle(view))

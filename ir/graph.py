@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import networkx as nx
 import numpy as np
 
 from . import dim, levels
@@ -27,6 +26,10 @@ from .node import (
 )
 from .op import Array, Op
 from .tensor_type import TensorType, recorded_equalities
+
+# Networkx is imported where a graph is made: it takes a while, and saved models have none.
+if TYPE_CHECKING:
+    import networkx as nx
 
 __all__ = [
     "INPUT",
@@ -56,6 +59,8 @@ class Graph(Body):
     """
 
     def __init__(self, name: str = "graph") -> None:
+        import networkx as nx
+
         self.name = name
         self._nx: nx.DiGraph[str] = nx.DiGraph()
         self._inputs: list[Value] = []
@@ -71,6 +76,8 @@ class Graph(Body):
     @property
     def nx(self) -> nx.DiGraph[str]:
         """A read-only networkx view: vertices are node names with the attribute ``node``."""
+        import networkx as nx
+
         return nx.freeze(self._nx.copy(as_view=True))
 
     @property
@@ -124,6 +131,8 @@ class Graph(Body):
 
     def nodes(self) -> Iterator[Node]:
         """All nodes, producers first, otherwise in the order they were added."""
+        import networkx as nx
+
         order = nx.lexicographical_topological_sort(
             self._nx, key=lambda name: self._nx.nodes[name]["order"]
         )

@@ -8,8 +8,10 @@ the attribute ``level``. There is much room between levels, so that new nodes fi
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-import networkx as nx
+if TYPE_CHECKING:
+    import networkx as nx
 
 STEP = 2**40
 
@@ -72,5 +74,7 @@ def put_below(graph: nx.DiGraph[str], name: str, users: Sequence[str]) -> bool:
 
 def set_levels(graph: nx.DiGraph[str]) -> None:
     """Number all nodes anew."""
+    import networkx as nx
+
     for number, name in enumerate(nx.topological_sort(graph)):
         graph.nodes[name]["level"] = number * STEP

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from opweave.compiler.driver import compile_graph
+from opweave.compiler.interface import Interface
 from opweave.compiler.options import CompileOptions
 from opweave.compiler.session import Session
 from opweave.ir import Graph, TensorType, Value, check, symbol
@@ -54,7 +55,7 @@ def with_epilogue(anchor: Graph, result: Value, bias: Array, residual: bool) -> 
 def run(graph: Graph, *inputs: Array, threads: int = 1) -> Array:
     """The compiled graph's only output."""
     check(graph)
-    result = Session(graph, lower(graph, CompileOptions(threads)), "cpu")(*inputs)
+    result = Session(Interface.of(graph), lower(graph, CompileOptions(threads)), "cpu")(*inputs)
     assert isinstance(result, np.ndarray)
     return result
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from opweave.compiler.interface import Interface
 from opweave.compiler.options import CompileOptions
 from opweave.compiler.session import Session
 from opweave.ir import (
@@ -111,7 +112,7 @@ def random(shape: tuple[int, ...], dtype: str = "float32", seed: int = 0) -> Arr
 def compiled(graph: Graph) -> Session:
     """The graph compiled as it is, without passes."""
     check(graph)
-    return Session(graph, lower(graph), "cpu")
+    return Session(Interface.of(graph), lower(graph), "cpu")
 
 
 def assert_agrees(graph: Graph, *inputs: Array, tolerance: float = 1e-6) -> Session:
@@ -350,7 +351,7 @@ def test_thread_counts_give_the_same_bits() -> None:
     graph.output(value)
     data = random((500, 96))
     results = [
-        Session(graph, lower(graph, CompileOptions(threads)), "cpu")(data)
+        Session(Interface.of(graph), lower(graph, CompileOptions(threads)), "cpu")(data)
         for threads in (1, 2, 3, 8)
     ]
     for result in results:
@@ -363,7 +364,7 @@ def test_a_failing_item_on_several_threads_is_reported() -> None:
     graph.output(graph.add(checked, x, name="guard"))
     data = np.ones(100_000, np.float32)
     data[77_777] = -1
-    session = Session(graph, lower(graph, CompileOptions(4)), "cpu")
+    session = Session(Interface.of(graph), lower(graph, CompileOptions(4)), "cpu")
     with pytest.raises(ModelError, match=r"guard.*status 77778"):
         session(data)
 

@@ -132,7 +132,7 @@ def test_targets_without_times():
         compile_graph(layers(), plain).profile(np.zeros((1, 32), np.float32))
     session = compile_graph(layers(), "cpu")
     with pytest.raises(UnsupportedError, match="does not take the time"):
-        Session(session.graph, session.executable, "cpu").profile(np.zeros((1, 32), np.float32))
+        Session(session.interface, session.executable, "cpu").profile(np.zeros((1, 32), np.float32))
 
 
 def test_settings():

@@ -9,6 +9,7 @@ from .machine_code import machine_code
 from .object_code import host_cpu
 from .pages import together
 from .pool import available_threads
+from .prepare import emit_prepare
 from .program import Program, build_program
 
 _DEFAULT = CompileOptions()
@@ -21,6 +22,7 @@ def lower(graph: Graph, options: CompileOptions = _DEFAULT) -> CpuExecutable:
 
 def executable_of(program: Program, graph: Graph, options: CompileOptions) -> CpuExecutable:
     """The program of ``graph`` as machine code, with its parameters."""
+    emit_prepare(program, graph)
     info = ProgramInfo(
         inputs=tuple(graph.type(value) for value in graph.inputs),
         outputs=tuple(graph.type(value) for value in graph.outputs),

@@ -16,10 +16,10 @@ import numpy as np
 from ...compiler.memory import ALIGNMENT
 from ...ir import Array, Error, Extent, LimitError, ModelError, TensorType, UnsupportedError
 from ...ir.dim import evaluate
+from .calling import ENTRY, Context, Failure, StepInfo
 from .loader import LoadedObject
 from .pages import ADDRESS_IN_ARRAY, address_of, block
 from .pool import give_back, take_pool
-from .program import ENTRY, Context, Failure, StepInfo
 
 _FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)
 _Fields = ctypes.Array[ctypes.c_int64]
@@ -218,7 +218,7 @@ class CpuExecutable:
         if self._alone:
             failed = self._function(frame.address)
         else:
-            pool = take_pool(self.threads)
+            pool = take_pool(self.threads, self._code)
             frame.fields[Context.POOL] = pool.address if pool else 0
             try:
                 failed = self._function(frame.address)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ...compiler.cache import Cache, default_cache, key_of
 from ...ir import UnsupportedError
+from .calling import ENTRY, OUTPUT_EXTENTS, PREPARE, STOP, WORKER
 from .emitted import ComposedBody, EmittedBody, emit_body, emit_composed
 from .kernels import BodySignature, scalar_types
 from .loader import LoadedObject, load_object
@@ -18,11 +19,12 @@ from .object_code import (
     link,
     optimise,
 )
-from .parallel import WORKER, runtime_text
-from .program import ENTRY, Program
+from .parallel import runtime_text
+from .program import Program
 from .transposition import transposing_functions
 
 _OPTIMISATION = 3
+_EXPORTS = (ENTRY, PREPARE, OUTPUT_EXTENTS, WORKER, STOP)
 
 
 def machine_code(program: Program, cpu: CpuDescription) -> LoadedObject:
@@ -35,7 +37,7 @@ def machine_code(program: Program, cpu: CpuDescription) -> LoadedObject:
         bodies = [_lowered(body, cpu, cache) for body in program.kernels.bodies.values()]
         runtime = runtime_text(cpu.triple.partition("-")[0])
         helpers = transposing_functions(bodies, cpu.vector_bits)
-        module = link([text, *bodies, *helpers, runtime], exports=[ENTRY, WORKER, *program.exports])
+        module = link([text, *bodies, *helpers, runtime], exports=[*_EXPORTS, *program.exports])
         code = emit_object(optimise(module, cpu, _OPTIMISATION), cpu)
         cache.put(key, code)
     return load_object(code)

@@ -11,10 +11,10 @@ while, then sleep on a futex. Items are independent, so results do not depend on
 from __future__ import annotations
 
 import sys
-from enum import IntEnum
 
 from llvmlite import ir
 
+from .calling import STOP, WORKER, Pool
 from .extents import I64
 
 POINTER = ir.PointerType()
@@ -23,27 +23,9 @@ JOB_TYPE = ir.FunctionType(I64, [POINTER, I64, I64])
 
 PARALLEL = "opweave_parallel"
 PARALLEL_TYPE = ir.FunctionType(I64, [POINTER, POINTER, POINTER, I64])
-WORKER = "opweave_worker"
 WORKER_TYPE = ir.FunctionType(ir.VoidType(), [POINTER])
 
 
-class Pool(IntEnum):
-    """Fields of the pool, in units of eight bytes; those that threads contend for lie apart."""
-
-    TICKET = 0
-    DONE = 8
-    JOB = 16
-    ARGUMENTS = 17
-    ITEMS = 18
-    CHUNK = 19
-    STATUS = 20
-    THREADS = 21
-    SLEEPERS = 24
-    WAKE = 32
-    STOP = 40
-
-
-POOL_BYTES = 48 * 8
 # ticket = generation << 48 | chunks << 24 | next chunk
 _CHUNK_BITS = 24
 _CHUNK_MASK = (1 << _CHUNK_BITS) - 1
@@ -80,6 +62,7 @@ class _Runtime:
         self.claim = self._emit_claim()
         self._emit_parallel()
         self._emit_worker()
+        self._emit_stop()
 
     # --- small pieces ----------------------------------------------------------------------
 
@@ -244,7 +227,7 @@ class _Runtime:
         builder.branch(wait)
 
     def _emit_worker(self) -> None:
-        """``void opweave_worker(pool)``: help until the pool stops."""
+        """``void ow_worker(pool)``: help until the pool stops."""
         function = ir.Function(self.module, WORKER_TYPE, WORKER)
         (pool,) = function.args
         names = ("look", "work", "idle", "tired", "sleep", "awake", "stop", "next")
@@ -288,6 +271,16 @@ class _Runtime:
         self._add(builder, pool, Pool.SLEEPERS, -1)
         spins.add_incoming(_c(0), builder.block)
         builder.branch(blocks["look"])
+
+    def _emit_stop(self) -> None:
+        """``void ow_stop(pool)``: let the workers come back."""
+        function = ir.Function(self.module, WORKER_TYPE, STOP)
+        (pool,) = function.args
+        builder = ir.IRBuilder(function.append_basic_block("entry"))
+        self._store(builder, pool, Pool.STOP, _c(1))
+        self._add(builder, pool, Pool.WAKE, 1)
+        self._futex(builder, pool, _FUTEX_WAKE, _c(2**31 - 1))
+        builder.ret_void()
 
     def _available(self, builder: ir.IRBuilder, pool: ir.Value) -> ir.Value:
         ticket = self._load(builder, pool, Pool.TICKET)

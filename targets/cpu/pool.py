@@ -9,25 +9,26 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import functools
 import os
 import threading
 from pathlib import Path
 
 import numpy as np
 
-from .loader import LoadedObject, load_object
-from .object_code import emit_object, host_cpu, link, optimise
-from .parallel import POOL_BYTES, WORKER, Pool, runtime_text
+from .calling import POOL_BYTES, WORKER, Pool
+from .loader import LoadedObject
 
 _lock = threading.Lock()
 _idle: dict[int, list[ThreadPool]] = {}
 
 
 class ThreadPool:
-    """``threads - 1`` workers, and the memory through which they are given jobs."""
+    """``threads - 1`` workers, and the memory through which they are given jobs.
 
-    def __init__(self, threads: int) -> None:
+    The workers run for ever in ``code``, any program's: they are the same in all.
+    """
+
+    def __init__(self, threads: int, code: LoadedObject) -> None:
         block = np.zeros(POOL_BYTES + 64, np.uint8)
         start = -block.ctypes.data % 64
         self._fields = block[start : start + POOL_BYTES].view(np.int64)
@@ -35,7 +36,8 @@ class ThreadPool:
         self.threads = threads
         self.address = int(self._fields.ctypes.data)
         self.process = os.getpid()
-        work = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(_runtime().address(WORKER))
+        self._code = code
+        work = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(code.address(WORKER))
         for number in range(1, threads):
             # Daemons: native workers must not keep a finished program alive.
             threading.Thread(
@@ -43,20 +45,16 @@ class ThreadPool:
             ).start()
 
 
-@functools.cache
-def _runtime() -> LoadedObject:
-    cpu = host_cpu()
-    module = link([runtime_text(cpu.triple.partition("-")[0])], exports=[WORKER])
-    return load_object(emit_object(optimise(module, cpu, 2), cpu))
+def take_pool(threads: int, code: LoadedObject) -> ThreadPool | None:
+    """A pool of ``threads`` threads for one run; None to run alone. To be given back.
 
-
-def take_pool(threads: int) -> ThreadPool | None:
-    """A pool of ``threads`` threads for one run; None to run alone. To be given back."""
+    The first time its workers are started, in the program ``code``.
+    """
     idle = _idle.get(threads)
     if idle is None:
         with _lock:
             if threads not in _idle:
-                _idle[threads] = [ThreadPool(threads)]
+                _idle[threads] = [ThreadPool(threads, code)]
             idle = _idle[threads]
     try:
         return idle.pop()

@@ -1,6 +1,6 @@
 """A graph as one LLVM module with one entry point.
 
-``opweave_run(context)`` computes the whole graph. ``context`` points to the fields of
+``ow_run(context)`` computes the whole graph. ``context`` points to the fields of
 :class:`Context`; pointers to the addresses of the inputs, then of the outputs, follow them.
 Inside, a graph is a function of ``values`` (the addresses), ``arena`` (memory of the planned
 size) and ``context``; bodies of control flow are functions of the same form. The result is 0, or 1
@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum
 
 from llvmlite import ir
 
 from ...ir import Extent, Graph, Node, NoKernelError, TensorType, Value, View, Workspace
 from ...ir.data_type import item_size
+from .calling import ENTRY, Context, Failure, StepInfo
 from .extents import I64, ExtentEmitter
 from .kernels import POINTER, Kernel, KernelSet
 from .lowering import Step, is_elementwise, reusable_operands, scratch_of, steps_of
@@ -26,42 +26,13 @@ from .placement import Kind, Place, Placement, Scratch, is_late, is_late_type, p
 I8, I32, DOUBLE = ir.IntType(8), ir.IntType(32), ir.DoubleType()
 GRAPH_TYPE = ir.FunctionType(I32, [POINTER, POINTER, POINTER])
 ENTRY_TYPE = ir.FunctionType(I32, [POINTER])
-ENTRY = "opweave_run"
-# No symbol may be larger: sizes computed from a few of them then stay within 64 bits.
-LARGEST_EXTENT = 2**40
+# No measured symbol may be larger: sizes computed from a few of them then stay within 64 bits.
+_LARGEST_MEASURED = 2**40
 # Kernels that take less than this on one thread are not worth handing out; the rates are
 # what one core does at least, so that the estimate is an upper one.
 _SHARED_SECONDS = 4e-6
 _FLOPS_A_SECOND = 5e10
 _BYTES_A_SECOND = 2e10
-
-
-class Context(IntEnum):
-    """Fields of the context, eight bytes each."""
-
-    PARAMS = 0  # pointer to the addresses of the parameters
-    SYMBOLS = 1  # pointer to the values of the symbols
-    FAILURE = 2  # pointer to two int64: step number, code
-    MEMORY_LIMIT = 3  # bytes that one late allocation may have
-    POOL = 4  # the thread pool, or null to run on the calling thread alone
-    ARENA = 5  # memory for intermediate tensors
-
-
-class Failure(IntEnum):
-    """Negative failure codes; a positive one is what a kernel returned."""
-
-    RAISED = -1
-    OUT_OF_MEMORY = -2
-    BAD_EXTENT = -3
-    UNEQUAL_EXTENTS = -4
-
-
-@dataclass(frozen=True, slots=True)
-class StepInfo:
-    """What a failure at one step is reported with."""
-
-    node: str
-    errors: tuple[str, ...]
 
 
 @dataclass
@@ -77,6 +48,7 @@ class Program:
     late_outputs: frozenset[int] = frozenset()
     shares: bool = False  # some kernel may run on several threads
     missing: list[str] = field(default_factory=list)  # what there are no kernels for
+    checks: list[str] = field(default_factory=list)  # what PREPARE may find, in its order
     exports: list[str] = field(default_factory=list)  # what the host looks at, beside ENTRY
     _param_numbers: dict[tuple[int, Value], int] = field(default_factory=dict)
     _functions: int = 0
@@ -393,7 +365,7 @@ class GraphEmitter:
             address = self.address(value)
             slot = self.block.gep(address, [ir.Constant(I64, position)], source_etype=I64)
             measured = self.block.load(slot, typ=I64)
-            low, high = ir.Constant(I64, -LARGEST_EXTENT), ir.Constant(I64, LARGEST_EXTENT)
+            low, high = ir.Constant(I64, -_LARGEST_MEASURED), ir.Constant(I64, _LARGEST_MEASURED)
             fits = self.block.and_(
                 self.block.icmp_signed(">=", measured, low),
                 self.block.icmp_signed("<=", measured, high),
@@ -420,7 +392,7 @@ class GraphEmitter:
         extents = {e for type_ in types for e in type_.shape if self._is_unchecked(e)}
         for extent in sorted(extents, key=repr):
             value = self.extents.emit(self.block, extent)
-            fits = self.block.icmp_unsigned("<=", value, ir.Constant(I64, LARGEST_EXTENT))
+            fits = self.block.icmp_unsigned("<=", value, ir.Constant(I64, _LARGEST_MEASURED))
             number = self.program.step(StepInfo(f"{node}: extent {extent}", ()))
             self.fail_unless(fits, number, ir.Constant(I64, int(Failure.BAD_EXTENT)))
         for type_ in types:

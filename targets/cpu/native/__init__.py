@@ -1,0 +1,1 @@
+"""Programs and libraries that run a compiled model without Python: their C sources, linking."""
