@@ -93,7 +93,7 @@ class Output:
 
 def write_file(path: Path, content: bytes) -> None:
     """Write a file that appears complete or not at all."""
-    from ..formats.atomic import write_atomically
+    from ..compiler.atomic import write_atomically
 
     write_atomically(path, [content])
 

@@ -18,12 +18,16 @@ class CompileOptions:
     ``accuracy`` "default" allows algorithms that stay within 1e-4 of exact arithmetic, relative
     to the largest magnitude of the output (Winograd convolution); "exact" allows none that
     round more than the operator's definition does. ``vector_bits`` makes code for narrower
-    vector registers than the processor has. Raises ModelError for other values.
+    vector registers than the processor has. ``cpu`` names the kind of processor (a target's words;
+    "native" is this machine's) and ``system`` the operating system, as linkers name it, where
+    the code will not run on this machine. Raises ModelError for other values.
     """
 
     threads: int | None = None
     accuracy: str = "default"
     vector_bits: int | None = None
+    cpu: str = "native"
+    system: str | None = None
 
     def __post_init__(self) -> None:
         """Check the values."""

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Sequence
 
 import numpy as np
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from opweave.compiler.interface import LARGEST_EXTENT, Interface
@@ -67,6 +67,7 @@ EXTENTS = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(n=EXTENTS, p=EXTENTS, m=EXTENTS, q=st.none() | EXTENTS, three=st.sampled_from([3, 3, 3, 2]))
 @example(n=LARGEST_EXTENT, p=LARGEST_EXTENT, m=LARGEST_EXTENT, q=None, three=3)
 @example(n=1, p=2, m=2, q=None, three=3)

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ...compiler.atomic import write_atomically
 from ...ir import FormatError, LimitError, ModelError
-from ..atomic import write_atomically
 from ..limits import DEFAULT_LIMITS, Limits
 from .entries import (
     INT4,

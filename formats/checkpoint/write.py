@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ...compiler.atomic import write_atomically
 from ...ir import Array, ModelError
-from ..atomic import write_atomically
 from ..record_cipher import encrypt
 from .entries import TEXT, Entry, StoredArray, StoredMap, StoredText, stored
 from .read import trailer

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from ...compiler.atomic import write_atomically
 from ...ir import Array, Graph, LazyArray, LimitError, ModelError, TensorType, UnsupportedError
 from .. import record_cipher
-from ..atomic import write_atomically
 from .encode import fill_result, fill_type, little_endian
 from .region import type_of_array
 from .schema import message

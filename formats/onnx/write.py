@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from ...compiler.atomic import write_atomically
 from ...ir import Array, Graph, LimitError, ModelError, UnsupportedError, Value
 from ...ir.data_type import name_of
-from ..atomic import write_atomically
 from .element_types import NUMBERS
 from .writer import Writer, value_info
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ...compiler.options import CompileOptions
 from ...ir import Graph
-from .executable import CpuExecutable, ProgramInfo
+from .executable import CompiledProgram, CpuExecutable, ProgramInfo
 from .machine_code import machine_code
-from .object_code import host_cpu
+from .object_code import cpu_for
 from .pages import together
 from .pool import available_threads
 from .prepare import emit_prepare
@@ -21,7 +21,13 @@ def lower(graph: Graph, options: CompileOptions = _DEFAULT) -> CpuExecutable:
 
 
 def executable_of(program: Program, graph: Graph, options: CompileOptions) -> CpuExecutable:
-    """The program of ``graph`` as machine code, with its parameters."""
+    """The program of ``graph``, compiled and loaded."""
+    compiled = compiled_program(program, graph, options)
+    return CpuExecutable(compiled, options.threads or available_threads())
+
+
+def compiled_program(program: Program, graph: Graph, options: CompileOptions) -> CompiledProgram:
+    """The program of ``graph`` as machine code, with its parameters; not loaded."""
     emit_prepare(program, graph)
     info = ProgramInfo(
         inputs=tuple(graph.type(value) for value in graph.inputs),
@@ -29,11 +35,12 @@ def executable_of(program: Program, graph: Graph, options: CompileOptions) -> Cp
         late_outputs=program.late_outputs,
         symbols=tuple(program.symbols),
         steps=tuple(program.steps),
+        checks=tuple(program.checks),
         arena=program.arena,
         shares=program.shares,
     )
     sizes = [held.type(value).nbytes for held, value in program.params]
     arrays = (held.array(value) for held, value in program.params)
     params = together(arrays, [int(size) for size in sizes])  # type: ignore[arg-type]
-    code = machine_code(program, host_cpu(options.vector_bits))
-    return CpuExecutable(code, info, params, options.threads or available_threads())
+    cpu = cpu_for(options)
+    return CompiledProgram(info, machine_code(program, cpu), params, cpu)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...compiler.options import CompileOptions
-from .object_code import host_cpu
+from .object_code import cpu_for
 from .pool import available_threads
 
 
@@ -19,7 +19,7 @@ class Choices:
 
     @staticmethod
     def of(options: CompileOptions) -> Choices:
-        """The choices for this machine's processor."""
-        width = host_cpu(options.vector_bits).vector_bits // 32
+        """The choices for the processor that the options name."""
+        width = cpu_for(options).vector_bits // 32
         threads = options.threads or available_threads()
         return Choices(width, options.accuracy == "exact", threads)

@@ -17,9 +17,10 @@ from ...compiler.memory import ALIGNMENT
 from ...ir import Array, Error, Extent, LimitError, ModelError, TensorType, UnsupportedError
 from ...ir.dim import evaluate
 from .calling import ENTRY, Context, Failure, StepInfo
-from .loader import LoadedObject
+from .loader import load_object
 from .pages import ADDRESS_IN_ARRAY, address_of, block
 from .pool import give_back, take_pool
+from .processors import CpuDescription
 
 _FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)
 _Fields = ctypes.Array[ctypes.c_int64]
@@ -30,7 +31,8 @@ _Allocate = Callable[[tuple[int, ...], np.dtype[Any]], Array]
 class ProgramInfo:
     """What the host must know of a program, apart from its machine code.
 
-    ``shares`` is False for a program too short for several threads.
+    ``checks`` are texts of what its own preparation may find wrong with sizes. ``shares`` is
+    False for a program too short for several threads.
     """
 
     inputs: tuple[TensorType, ...]
@@ -38,8 +40,22 @@ class ProgramInfo:
     late_outputs: frozenset[int]
     symbols: tuple[str, ...]
     steps: tuple[StepInfo, ...]
+    checks: tuple[str, ...]
     arena: Extent
     shares: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledProgram:
+    """A program for one kind of processor: what runs, and what can be saved.
+
+    ``code`` is an object file; ``params`` are contiguous, aligned and native.
+    """
+
+    info: ProgramInfo
+    code: bytes
+    params: Sequence[Array]
+    cpu: CpuDescription
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,23 +96,16 @@ _LEAST_ALIGNED = 4096
 
 
 class CpuExecutable:
-    """Machine code with its parameters (contiguous, aligned, native); safe to call from several
-    threads at once."""
+    """A compiled program in memory; safe to call from several threads at once."""
 
-    def __init__(
-        self,
-        code: LoadedObject,
-        info: ProgramInfo,
-        params: Sequence[Array],
-        threads: int = 1,
-    ) -> None:
-        self.info = info
+    def __init__(self, program: CompiledProgram, threads: int = 1) -> None:
+        self.program = program
+        self.info = info = program.info
         self.threads = threads
         self._alone = threads == 1 or not info.shares
-        self._code = code  # keeps the machine code loaded
-        self._function = _FUNCTION(code.address(ENTRY))
-        self._params = params
-        self._param_table = np.array([address_of(array) for array in params], np.int64)
+        self._code = load_object(program.code)  # keeps the machine code loaded
+        self._function = _FUNCTION(self._code.address(ENTRY))
+        self._param_table = np.array([address_of(array) for array in program.params], np.int64)
         # Neither the arena nor a tensor whose size the run itself decides may be larger.
         self._memory_limit = _physical_memory()
         self._outputs_at = _INPUTS_AT + len(info.inputs)

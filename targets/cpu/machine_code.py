@@ -12,14 +12,13 @@ from ...ir import UnsupportedError
 from .calling import ENTRY, OUTPUT_EXTENTS, PREPARE, STOP, WORKER
 from .emitted import ComposedBody, EmittedBody, emit_body, emit_composed
 from .kernels import BodySignature, scalar_types
-from .loader import LoadedObject, load_object
 from .object_code import (
-    CpuDescription,
     emit_object,
     link,
     optimise,
 )
 from .parallel import runtime_text
+from .processors import CpuDescription
 from .program import Program
 from .transposition import transposing_functions
 
@@ -27,20 +26,20 @@ _OPTIMISATION = 3
 _EXPORTS = (ENTRY, PREPARE, OUTPUT_EXTENTS, WORKER, STOP)
 
 
-def machine_code(program: Program, cpu: CpuDescription) -> LoadedObject:
-    """The loaded machine code of ``program`` for a processor that this one can stand for."""
+def machine_code(program: Program, cpu: CpuDescription) -> bytes:
+    """The machine code of ``program`` for a kind of processor, as an object file."""
     cache = default_cache()
     text = str(program.module).replace("unknown-unknown-unknown", cpu.triple)
     key = key_of("object", *_environment(cpu), text)
     code = cache.get(key)
     if code is None:
         bodies = [_lowered(body, cpu, cache) for body in program.kernels.bodies.values()]
-        runtime = runtime_text(cpu.triple.partition("-")[0])
+        runtime = runtime_text(cpu.architecture)
         helpers = transposing_functions(bodies, cpu.vector_bits)
         module = link([text, *bodies, *helpers, runtime], exports=[*_EXPORTS, *program.exports])
         code = emit_object(optimise(module, cpu, _OPTIMISATION), cpu)
         cache.put(key, code)
-    return load_object(code)
+    return code
 
 
 def _lowered(body: BodySignature, cpu: CpuDescription, cache: Cache) -> str:

@@ -23,9 +23,10 @@ from ...compiler.processor import processor_name
 from ...compiler.roofline import MachinePeaks
 from ...ir import Array
 from .loader import LoadedObject, load_object
-from .object_code import CpuDescription, emit_object, host_cpu, parse
+from .object_code import emit_object, host_cpu, parse
 from .pages import address_of, block
 from .pool import available_threads
+from .processors import CpuDescription
 
 __all__ = ["MachinePeaks", "machine_peaks", "peaks_of"]
 

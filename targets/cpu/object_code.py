@@ -5,7 +5,6 @@ This module needs llvmlite alone; what it emits is loaded by ``loader``.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import os
 import threading
@@ -16,34 +15,19 @@ import llvmlite.binding as llvm
 from llvmlite.binding.ffi import ObjectRef
 from llvmlite.binding.newpassmanagers import NewPassManager
 
-from ...compiler.options import VECTOR_BITS
+from ...compiler.options import VECTOR_BITS, CompileOptions
 from ...ir import ModelError
 from .loader import CodeError
+from .processors import NATIVE, TRIPLES, X86_64_LEVELS, CpuDescription, check_kind
 
 # LLVM's global state is not thread-safe for what this module does with it.
 llvm_lock: Final = threading.RLock()
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class CpuDescription:
-    """The processor that code is made for, in LLVM's terms.
-
-    ``features`` is LLVM's list ("+avx2,-sse4a,..."), complete, so ``name`` only selects the
-    scheduling model. ``vector_bits`` is the width of the widest vector registers used.
-    """
-
-    name: str
-    features: str
-    triple: str
-    data_layout: str
-    vector_bits: int
 
 
 @functools.cache
 def _initialise() -> None:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    llvm.initialize_native_asmparser()  # for `module asm`, with which data files are included
 
 
 def host_cpu(vector_bits: int | None = None) -> CpuDescription:
@@ -54,12 +38,53 @@ def host_cpu(vector_bits: int | None = None) -> CpuDescription:
     environment's OPWEAVE_VECTOR_WIDTH, both in bits, leaves wider registers unused. Raises
     ModelError for a width that is not 128, 256 or 512.
     """
+    return _host_cpu(_most_bits(vector_bits))
+
+
+def cpu_for(options: CompileOptions) -> CpuDescription:
+    """The processor that code is to be made for; raises UnsupportedError for an unknown one."""
+    most_bits = _most_bits(options.vector_bits)
+    if options.cpu == NATIVE and options.system is None:
+        return _host_cpu(most_bits)
+    check_kind(options.cpu, options.system)
+    return _other_cpu(options.cpu, options.system, most_bits)
+
+
+def _most_bits(vector_bits: int | None) -> int:
     given = os.environ.get("OPWEAVE_VECTOR_WIDTH")
     if vector_bits is None and given:
         vector_bits = int(given) if given.isdigit() else 0
         if vector_bits not in VECTOR_BITS:
             raise ModelError(f"OPWEAVE_VECTOR_WIDTH is 128, 256 or 512 bits, not {given!r}")
-    return _host_cpu(vector_bits or max(VECTOR_BITS))
+    return vector_bits or max(VECTOR_BITS)
+
+
+@functools.cache
+def _other_cpu(kind: str, system: str | None, most_bits: int) -> CpuDescription:
+    """A kind of processor, on another system than this one if ``system`` is given."""
+    host = _host_cpu(most_bits)
+    triple = host.triple if system is None else TRIPLES[system]
+    architecture = triple.partition("-")[0]
+    if kind == NATIVE and architecture == host.architecture:
+        name, features, widest = host.name, host.features, host.vector_bits
+    elif architecture == "x86_64":
+        name = "x86-64" if kind == NATIVE else kind
+        named, widest = X86_64_LEVELS[name]
+        dropped = [item for item in named if most_bits < 512 and item.startswith("avx512")]
+        signs = [f"{'-' if item in dropped else '+'}{item}" for item in named]
+        features = ",".join([*signs, "-prefer-256-bit"])
+    else:
+        name, features, widest = "generic", "", 128
+    with llvm_lock:
+        _initialise_all()
+        layout = str(create_machine(name, features, triple, 2).target_data)
+    return CpuDescription(name, features, triple, layout, min(widest, most_bits))
+
+
+@functools.cache
+def _initialise_all() -> None:
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
 
 
 @functools.cache

@@ -23,6 +23,8 @@ JOB_TYPE = ir.FunctionType(I64, [POINTER, I64, I64])
 
 PARALLEL = "opweave_parallel"
 PARALLEL_TYPE = ir.FunctionType(I64, [POINTER, POINTER, POINTER, I64])
+PAUSE = "ow_pause"
+PAUSE_TYPE = ir.FunctionType(ir.VoidType(), [])
 WORKER_TYPE = ir.FunctionType(ir.VoidType(), [POINTER])
 
 
@@ -48,6 +50,11 @@ def declare_parallel(module: ir.Module) -> ir.Function:
     return module.globals.get(PARALLEL) or ir.Function(module, PARALLEL_TYPE, PARALLEL)
 
 
+def declare_pause(module: ir.Module) -> ir.Function:
+    """``ow_pause()``; defined by the runtime."""
+    return module.globals.get(PAUSE) or ir.Function(module, PAUSE_TYPE, PAUSE)
+
+
 def runtime_text(machine: str) -> str:
     """A module that defines the runtime's functions for a machine such as "x86_64"."""
     return str(_Runtime(machine).module)
@@ -63,6 +70,7 @@ class _Runtime:
         self._emit_parallel()
         self._emit_worker()
         self._emit_stop()
+        self._emit_pause()
 
     # --- small pieces ----------------------------------------------------------------------
 
@@ -83,6 +91,14 @@ class _Runtime:
 
     def _chunks(self, builder: ir.IRBuilder, ticket: ir.Value) -> ir.Value:
         return builder.and_(builder.lshr(ticket, _c(_CHUNK_BITS)), _c(_CHUNK_MASK))
+
+    def _emit_pause(self) -> None:
+        """``void ow_pause()``: tell the processor that this is a loop that waits."""
+        function = ir.Function(self.module, PAUSE_TYPE, PAUSE)
+        function.attributes.add("alwaysinline")
+        builder = ir.IRBuilder(function.append_basic_block("entry"))
+        self._pause(builder)
+        builder.ret_void()
 
     def _pause(self, builder: ir.IRBuilder) -> None:
         if self.machine == "x86_64":

@@ -15,7 +15,7 @@ from llvmlite import ir
 
 from ....ir import Extent
 from ..dense.tile import I32, I64, constant, intrinsic
-from ..object_code import host_cpu
+from ..parallel import declare_pause
 from ..spatial.loops import for_each
 from .plan import Plan
 
@@ -111,9 +111,7 @@ class Team:
         found = builder.load_atomic(word, "seq_cst", 8, typ=I64)
         builder.cbranch(builder.icmp_signed(">=", found, value), done, spin)
         builder.position_at_end(spin)
-        if host_cpu().triple.startswith("x86_64"):
-            type_ = ir.FunctionType(ir.VoidType(), [])
-            builder.call(intrinsic(module, "llvm.x86.sse2.pause", type_), [])
+        builder.call(declare_pause(module), [])
         more = builder.add(spins, constant(1))
         spins.add_incoming(more, spin)
         tired = builder.icmp_signed(">", more, constant(_SPINS_BEFORE_YIELD))
