@@ -78,7 +78,7 @@ def facts_of(session: Session, feed: Mapping[str, Array]) -> dict[str, Any]:
     each node (see ``roofline.Work``).
     """
     from ..compiler.roofline import parameter_bytes, work_of
-    from ..ir.evaluate import bind_symbols
+    from ..ir.binding import bind_symbols
 
     types = [spec.type for spec in session.inputs]
     symbols = bind_symbols(types, [feed[spec.name] for spec in session.inputs])

@@ -32,17 +32,31 @@ def compile_graph(
     """
     options = CompileOptions(threads, accuracy, vector_bits)
     chosen = target_named(target) if isinstance(target, str) else target
+    prepared = prepared_graph(graph, chosen, shapes, options)
+    executable = chosen.lower(prepared, options)
+    profiler = Profiler(prepared, chosen, options)
+    return Session(Interface.of(prepared), executable, chosen.name, prepared, profiler)
+
+
+def prepared_graph(
+    graph: Graph,
+    target: Target,
+    shapes: Mapping[str, Sequence[int]] | None,
+    options: CompileOptions,
+) -> Graph:
+    """What a target lowers: a checked copy of ``graph``, shapes fixed, its passes run.
+
+    Raises ModelError for a graph that is not valid.
+    """
     check(graph)
     prepared = graph.substitute(fixed_symbols(graph, shapes or {}))
     prepared.prune()
     check_extents(prepared)
     declared = [(value, prepared.type(value)) for value in prepared.inputs]
-    run_passes(prepared, chosen.passes(options))
+    run_passes(prepared, target.passes(options))
     if [(value, prepared.type(value)) for value in prepared.inputs] != declared:
-        raise ModelError(f"the passes of target {chosen.name!r} changed the graph's inputs")
-    executable = chosen.lower(prepared, options)
-    profiler = Profiler(prepared, chosen, options)
-    return Session(Interface.of(prepared), executable, chosen.name, prepared, profiler)
+        raise ModelError(f"the passes of target {target.name!r} changed the graph's inputs")
+    return prepared
 
 
 def fixed_symbols(graph: Graph, shapes: Mapping[str, Sequence[int]]) -> dict[str, Extent]:

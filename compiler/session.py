@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..ir import Array, LimitError, ModelError, UnsupportedError
+from ..ir.binding import bind_symbols
 from ..ir.data_type import numpy_type
-from ..ir.evaluate import bind_symbols
 from .bound import PLAIN, BoundSession, check_apart, check_plain, ordered_outputs
 from .interface import LARGEST_EXTENT, Interface
 from .spec import Spec

@@ -1,23 +1,31 @@
-"""The graph IR: types, operators, graphs. Needs NumPy (with ml_dtypes) and networkx alone."""
+"""The graph IR: types, operators, graphs. Needs NumPy (with ml_dtypes) and networkx alone.
+
+The names below are looked up on first use: saved models run on types and errors alone.
+"""
 
 if __name__ == "ir":
     raise ImportError("import opweave.ir, not ir: the repository root is on sys.path")
 
-from .check import check
-from .dim import Dim, Extent, symbol
-from .errors import (
-    DeviceError,
-    Error,
-    FormatError,
-    LimitError,
-    ModelError,
-    NoKernelError,
-    UnsupportedError,
-)
-from .graph import INPUT, PARAMETER, Equality, Graph, LazyArray, Node, Value
-from .kernel import Call, Operand, View, Workspace, workspace
-from .op import REQUIRED, Array, Cost, Op, Sample
-from .tensor_type import TensorType, broadcast, recorded_equalities, unify
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .data_type import Array
+    from .dim import Dim, Extent, symbol
+    from .errors import (
+        DeviceError,
+        Error,
+        FormatError,
+        LimitError,
+        ModelError,
+        NoKernelError,
+        UnsupportedError,
+    )
+    from .graph import INPUT, PARAMETER, Equality, Graph, LazyArray, Node, Value
+    from .kernel import Call, Operand, View, Workspace, workspace
+    from .op import REQUIRED, Cost, Op, Sample
+    from .tensor_type import TensorType, broadcast, recorded_equalities, unify
+    from .verify import check
 
 __all__ = [
     "INPUT",
@@ -53,3 +61,51 @@ __all__ = [
     "unify",
     "workspace",
 ]
+
+# Public name -> the module that defines it; none may be called like a module.
+_PUBLIC = {
+    "INPUT": "graph",
+    "PARAMETER": "graph",
+    "REQUIRED": "op",
+    "Array": "data_type",
+    "Call": "kernel",
+    "Cost": "op",
+    "DeviceError": "errors",
+    "Dim": "dim",
+    "Equality": "graph",
+    "Error": "errors",
+    "Extent": "dim",
+    "FormatError": "errors",
+    "Graph": "graph",
+    "LazyArray": "graph",
+    "LimitError": "errors",
+    "ModelError": "errors",
+    "NoKernelError": "errors",
+    "Node": "graph",
+    "Op": "op",
+    "Operand": "kernel",
+    "Sample": "op",
+    "TensorType": "tensor_type",
+    "UnsupportedError": "errors",
+    "Value": "graph",
+    "View": "kernel",
+    "Workspace": "kernel",
+    "broadcast": "tensor_type",
+    "check": "verify",
+    "recorded_equalities": "tensor_type",
+    "symbol": "dim",
+    "unify": "tensor_type",
+    "workspace": "kernel",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_PUBLIC[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC})

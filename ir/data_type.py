@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 from typing import Any, Literal
 
-import ml_dtypes
 import numpy as np
 
 from .errors import UnsupportedError
 
+Array = np.ndarray[Any, Any]
 Kind = Literal["float", "signed", "unsigned", "bool"]
 
 _KINDS: dict[str, Kind] = {
@@ -57,7 +57,12 @@ def is_integer(data_type: str) -> bool:
 def numpy_type(data_type: str) -> np.dtype[Any]:
     """The NumPy dtype that stores ``data_type`` (bfloat16 comes from ml_dtypes)."""
     kind_of(data_type)
-    return np.dtype(ml_dtypes.bfloat16) if data_type == "bfloat16" else np.dtype(data_type)
+    if data_type != "bfloat16":
+        return np.dtype(data_type)
+    import ml_dtypes  # takes as long as loading a saved model
+
+    found: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+    return found
 
 
 def item_size(data_type: str) -> int:

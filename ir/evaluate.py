@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from . import dim
+from .binding import bind_symbols
+from .data_type import Array
 from .errors import ModelError
 from .graph import INPUT, PARAMETER, Graph, Node, Value, substituted
-from .op import Array
 from .tensor_type import TensorType
 
 # Computes the results of one node from its operands, their types and the attributes.
@@ -64,21 +64,3 @@ def evaluate(graph: Graph, inputs: Sequence[Array], compute: Compute = by_refere
             for name, position in measured.get(value, ()):
                 symbols[name] = int(values[value].reshape(-1)[position])
     return [values[value] for value in graph.outputs]
-
-
-def bind_symbols(types: Sequence[TensorType], inputs: Sequence[Array]) -> dict[str, int]:
-    """Values of the symbols that stand alone as extents of inputs; checks all other extents."""
-    symbols: dict[str, int] = {}
-    for type_, array in zip(types, inputs, strict=True):
-        shape = np.shape(array)
-        if len(shape) != type_.rank:
-            raise ModelError(f"an input of shape {shape} was given where {type_} is declared")
-        for extent, size in zip(type_.shape, shape, strict=True):
-            if isinstance(extent, dim.Dim) and (name := dim.symbol_name(extent)) is not None:
-                symbols.setdefault(name, size)
-    for type_, array in zip(types, inputs, strict=True):
-        shape = np.shape(array)
-        found = type_.substitute(symbols)
-        if found.shape != shape:
-            raise ModelError(f"an input of shape {shape} was given where {found} is needed")
-    return symbols

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import dim, levels
+from .data_type import Array
 from .dim import Dim, Extent
 from .errors import LimitError, ModelError
 from .node import (
@@ -24,7 +25,7 @@ from .node import (
     read_array,
     substituted,
 )
-from .op import Array, Op
+from .op import Op
 from .tensor_type import TensorType, recorded_equalities
 
 # Networkx is imported where a graph is made: it takes a while, and saved models have none.

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from . import dim
+from .data_type import Array
 from .dim import Dim, Extent
 from .errors import ModelError
-from .op import Array, Op
+from .op import Op
 from .tensor_type import TensorType
 
 

@@ -15,12 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from .data_type import Array
 from .dim import Extent
 from .errors import ModelError, NoKernelError
 from .kernel import Call, Operand
 from .tensor_type import TensorType
-
-Array = np.ndarray[Any, Any]
 
 
 class _Required:

@@ -24,10 +24,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from .data_type import Array
 from .dim import Symbol, symbols_of
 from .errors import Error, ModelError
 from .graph import INPUT, PARAMETER, Equality, Graph, LazyArray, Node, Value, read_array
-from .op import Array, Op
+from .op import Op
 from .tensor_type import TensorType
 from .text_values import (
     Symbols,

@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 
 from . import dim
-from .data_type import is_float
+from .data_type import Array, is_float
 from .dim import Dim, Extent, Symbol
 from .errors import ModelError
-from .op import Array
 from .tensor_type import TensorType
 
 # Words of an expression that therefore cannot stand for a symbol or node without quotes.

@@ -8,9 +8,9 @@ from typing import Any, overload
 import numpy as np
 
 from ..ir import Extent, broadcast
-from ..ir.data_type import kind_of, numpy_type
+from ..ir.data_type import Array, kind_of, numpy_type
 from ..ir.errors import ModelError
-from ..ir.op import Array, Op
+from ..ir.op import Op
 from ..ir.tensor_type import TensorType
 
 Function = Callable[..., Any]

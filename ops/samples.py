@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.data_type import kind_of, numpy_type
-from ..ir.op import Array, Sample
+from ..ir.data_type import Array, kind_of, numpy_type
+from ..ir.op import Sample
 
 
 def tensor(

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from opweave.compiler.interface import LARGEST_EXTENT, Interface
 from opweave.compiler.options import CompileOptions
 from opweave.ir import Graph, LimitError, ModelError, TensorType, check, symbol
+from opweave.ir.binding import bind_symbols
 from opweave.ir.dim import evaluate, floor_divide
-from opweave.ir.evaluate import bind_symbols
 from opweave.ops.elementwise_arithmetic import add
 from opweave.ops.movement import concat, expand, slice_
 from opweave.ops.reshape import reshape

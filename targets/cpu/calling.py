@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+# Changes when anything here or in the runtime does: saved code of another version is refused.
+CALLING_VERSION = 1
 ENTRY = "ow_run"
 PREPARE = "ow_prepare"
 OUTPUT_EXTENTS = "ow_output_extents"

@@ -73,7 +73,7 @@ class _Sizes:
     arena: int
 
 
-class _Frame:
+class Frame:
     """Memory of one run at a time: what the native function is given, and its arena.
 
     ``fields`` has eight-byte fields: the context; pointers to the addresses of inputs and
@@ -114,7 +114,7 @@ class CpuExecutable:
         self._symbols_at = self._failure_at + 2
         # Frames and arenas are kept between runs: a run allocates only its outputs once shapes
         # have been seen. Taking from a list and giving back to it need no lock.
-        self._idle: list[_Frame] = []
+        self._idle: list[Frame] = []
         self._known_sizes: dict[tuple[int, ...], _Sizes] = {}
         self._free = _c_free()
 
@@ -177,7 +177,7 @@ class CpuExecutable:
         finally:
             self._idle.append(frame)
 
-    def _run_late(self, frame: _Frame, sizes: _Sizes) -> list[Array]:
+    def _run_late(self, frame: Frame, sizes: _Sizes) -> list[Array]:
         """The rest of a run some of whose outputs the program allocates."""
         fields = frame.fields
         outputs: list[Array | None] = []
@@ -198,7 +198,7 @@ class CpuExecutable:
         fields[cell] = 0 if array is None else address_of(array)
         fields[place] = ctypes.addressof(fields) + 8 * cell
 
-    def _new_frame(self, sizes: _Sizes) -> _Frame:
+    def _new_frame(self, sizes: _Sizes) -> Frame:
         """A frame with an arena."""
         fields = (ctypes.c_int64 * (self._symbols_at + len(sizes.symbols)))()
         first = ctypes.addressof(fields)
@@ -210,11 +210,11 @@ class CpuExecutable:
         }
         for name, value in context.items():
             fields[name] = value
-        frame = _Frame(fields, np.empty(0, np.uint8))
+        frame = Frame(fields, np.empty(0, np.uint8))
         self._fit(frame, sizes)
         return frame
 
-    def _fit(self, frame: _Frame, sizes: _Sizes) -> None:
+    def _fit(self, frame: Frame, sizes: _Sizes) -> None:
         """Make a frame ready for a run of these sizes, whatever it was used for before."""
         if len(frame.arena) < sizes.arena:
             frame.arena = self._new_arena(sizes.arena)
@@ -222,7 +222,7 @@ class CpuExecutable:
         frame.fields[self._symbols_at :] = [*sizes.symbols]
         frame.sizes = sizes
 
-    def launch(self, frame: _Frame) -> None:
+    def launch(self, frame: Frame) -> None:
         """Run the native function on a frame whose addresses are set; raises what went wrong."""
         if self._alone:
             failed = self._function(frame.address)
@@ -310,7 +310,7 @@ class _BoundRun:
 
     __slots__ = ("_arrays", "_executable", "_frame", "_lock")
 
-    def __init__(self, executable: CpuExecutable, frame: _Frame, arrays: Sequence[Array]) -> None:
+    def __init__(self, executable: CpuExecutable, frame: Frame, arrays: Sequence[Array]) -> None:
         self._executable, self._frame = executable, frame
         self._arrays = arrays  # kept because their addresses are
         self._lock = threading.Lock()

@@ -17,7 +17,7 @@ import numpy as np
 from ...compiler.memory import ALIGNMENT
 from ...ir import Array
 
-_LARGE_PAGE = 2 << 20
+LARGE_PAGE = 2 << 20
 # Smaller blocks would waste most of a page.
 _LEAST = 1 << 20
 
@@ -57,14 +57,14 @@ def block(nbytes: int) -> Array:
         memory = np.empty(nbytes + ALIGNMENT, np.uint8)
         start = -address_of(memory) % ALIGNMENT
         return memory[start : start + nbytes]
-    pages = -(-nbytes // _LARGE_PAGE)
+    pages = -(-nbytes // LARGE_PAGE)
     try:
-        region = mmap.mmap(-1, (pages + 1) * _LARGE_PAGE)
+        region = mmap.mmap(-1, (pages + 1) * LARGE_PAGE)
     except OSError as error:
         raise MemoryError(f"no memory for {nbytes} bytes") from error
     region.madvise(mmap.MADV_HUGEPAGE)
     memory = np.frombuffer(region, np.uint8)  # keeps the region
-    start = -address_of(memory) % _LARGE_PAGE
+    start = -address_of(memory) % LARGE_PAGE
     return memory[start : start + nbytes]
 
 
