@@ -8,16 +8,18 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
-def write_atomically(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
+def write_atomically(
+    path: Path, pieces: Iterable[bytes | memoryview], *, mode: int = 0o666
+) -> None:
     """Write ``pieces`` to ``path``: a temporary file beside it, synced, then renamed.
 
     The old content or the whole new content is seen at any time; a failed write leaves
-    nothing behind. Raises OSError.
+    nothing behind. ``mode`` is less what the process's umask takes away. Raises OSError.
     """
     temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     flags |= getattr(os, "O_BINARY", 0)
-    descriptor = os.open(temporary, flags, 0o666)
+    descriptor = os.open(temporary, flags, mode)
     try:
         with open(descriptor, "wb") as file:
             for piece in pieces:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from opweave import networks as networks
-    from opweave.api import ModelNotFoundError, compile, export, load
+    from opweave.api import ModelNotFoundError, build, compile, export, load, save
     from opweave.compiler.session import Session
     from opweave.compiler.spec import Spec
     from opweave.formats.adapter import Model
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         save_checkpoint,
     )
     from opweave.ops.define import elementwise, operator
+    from opweave.targets.cpu.package.load import load_session
 
 __all__ = [
     "DeviceError",
@@ -57,14 +58,17 @@ __all__ = [
     "UnsupportedError",
     "Value",
     "__version__",
+    "build",
     "compile",
     "elementwise",
     "export",
     "load",
     "load_checkpoint",
     "load_param_into_net",
+    "load_session",
     "operator",
     "register_operator",
+    "save",
     "save_checkpoint",
     "symbol",
 ]
@@ -90,14 +94,17 @@ _PUBLIC = {
     "TensorType": "opweave.ir:TensorType",
     "UnsupportedError": "opweave.ir:UnsupportedError",
     "Value": "opweave.ir:Value",
+    "build": "opweave.api:build",
     "compile": "opweave.api:compile",
     "elementwise": "opweave.ops.define:elementwise",
     "export": "opweave.api:export",
     "load": "opweave.api:load",
     "load_checkpoint": "opweave.networks.checkpoint:load_checkpoint",
     "load_param_into_net": "opweave.networks.checkpoint:load_param_into_net",
+    "load_session": "opweave.targets.cpu.package.load:load_session",
     "operator": "opweave.ops.define:operator",
     "register_operator": "opweave.formats.onnx.registry:register_operator",
+    "save": "opweave.api:save",
     "save_checkpoint": "opweave.networks.checkpoint:save_checkpoint",
     "symbol": "opweave.ir:symbol",
 }

@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
+from . import __version__
 from .compiler.driver import compile_graph, fixed_symbols
+from .compiler.options import CompileOptions
 from .compiler.session import Session
 from .compiler.target import Target
 from .formats import adapter
@@ -34,6 +36,7 @@ Source: TypeAlias = "File | Model | Graph | Cell"
 _CLOSE = 0.75
 # What a model from a built-in network has in place of a file's format.
 NETWORK = "network"
+_PRODUCER = f"opweave {__version__}"
 
 
 class ModelNotFoundError(ModelError, FileNotFoundError):
@@ -121,6 +124,65 @@ def export(
         path = path.with_name(path.name + format_.suffixes[0])
     format_.write(graph, path, **options)
     return path
+
+
+def save(session: Session, file_name: str | os.PathLike[str]) -> Path:
+    """Write a compiled session as a package for this machine's processor; its path.
+
+    The suffix ``.owx`` is added where it is missing. ``ow.load_session`` reads it in
+    milliseconds. The file appears complete or not at all.
+    """
+    from .targets.cpu.artefacts import save_session
+
+    path = Path(file_name)
+    if path.suffix.lower() != ".owx":
+        path = path.with_name(f"{path.name}.owx")
+    save_session(session, path, _PRODUCER)
+    return path
+
+
+def build(
+    model: Source,
+    file_name: str | os.PathLike[str],
+    *,
+    kind: str | None = None,
+    cpus: Sequence[str] = ("native",),
+    system: str | None = None,
+    separate_weights: bool = False,
+    static: bool = False,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    input_types: Sequence[TensorType | Any] = (),
+    threads: int | None = None,
+    accuracy: str = "default",
+    vector_bits: int | None = None,
+) -> list[Path]:
+    """Compile a model to files that run without opweave's compiler; the files written.
+
+    ``kind`` is "package" (one file for ``load_session``), "shared" (a library with a C header
+    beside it) or "executable"; by default what the suffix of ``file_name`` says: ``.owx``,
+    ``.so``, others. ``cpus`` are kinds of processors: "native", "x86-64-v2", "x86-64-v3",
+    "x86-64-v4"; a package may be for several, and the best is taken when it is loaded.
+    ``system`` cross-compiles (such as "aarch64-linux-gnu"). ``separate_weights`` puts them into
+    a file beside a library or executable; ``static`` links an executable with all it needs.
+    ``threads`` is the number that choices are made for; when it runs, any number may be used.
+    The other options are those of :func:`compile`, as are the errors; UnsupportedError also
+    where linking needs a C compiler and there is none.
+    """
+    from .targets.cpu.artefacts import build_artefact, kind_of_path, programs_for
+
+    path = Path(file_name)
+    graph = model_of(model, input_types).graph
+    options = CompileOptions(threads, accuracy, vector_bits, system=system)
+    programs = programs_for(graph, shapes, options, cpus)
+    return build_artefact(
+        kind or kind_of_path(path),
+        path,
+        programs,
+        _PRODUCER,
+        system=system,
+        separate_weights=separate_weights,
+        static=static,
+    )
 
 
 def model_of(source: Source, input_types: Sequence[TensorType | Any] = ()) -> Model:

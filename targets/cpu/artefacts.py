@@ -14,8 +14,9 @@ from ...compiler.session import Session
 from ...ir import Graph, UnsupportedError
 from .build import compiled_program
 from .executable import CpuExecutable
+from .native.link import Build, build_library, build_program
 from .package.save import NamedProgram, save_package
-from .program import build_program
+from .program import build_program as program_of
 from .target import TARGET
 
 PACKAGE: Final = "package"
@@ -35,20 +36,54 @@ def programs_for(
     for cpu in dict.fromkeys(cpus):
         chosen = replace(options, cpu=cpu)
         prepared = prepared_graph(graph, TARGET, shapes, chosen)
-        compiled = compiled_program(build_program(prepared), prepared, chosen)
+        compiled = compiled_program(program_of(prepared), prepared, chosen)
         programs.append(NamedProgram(cpu, Interface.of(prepared), compiled))
     return programs
 
 
-def save_session(session: Session, path: Path) -> None:
+def save_session(session: Session, path: Path, producer: str) -> None:
     """Write a compiled session as a package; raises UnsupportedError for other targets' ones."""
     executable = session.executable
     if not isinstance(executable, CpuExecutable):
         raise UnsupportedError(f"sessions of the target {session.target!r} cannot be saved")
     program = NamedProgram(executable.program.cpu.name, session.interface, executable.program)
-    save_package(path, path.stem, [program])
+    save_package(path, path.stem, producer, [program])
 
 
 def kind_of_path(path: Path) -> str:
     """The kind that a file's name says: ``.owx``, ``.so``, anything else an executable."""
     return {".owx": PACKAGE, ".so": SHARED}.get(path.suffix.lower(), EXECUTABLE)
+
+
+def build_artefact(
+    kind: str,
+    path: Path,
+    programs: Sequence[NamedProgram],
+    producer: str,
+    *,
+    system: str | None = None,
+    separate_weights: bool = False,
+    static: bool = False,
+) -> list[Path]:
+    """Write the programs of one model as a package, library or executable; the files written.
+
+    Raises UnsupportedError for what the kind does not have or without a C compiler, LinkError
+    when that fails, OSError.
+    """
+    if kind not in KINDS:
+        raise UnsupportedError(f"there is no kind {kind!r}; there is: {', '.join(KINDS)}")
+    if kind == PACKAGE:
+        if separate_weights or static:
+            raise UnsupportedError("a package has its weights inside and links nothing")
+        save_package(path, path.stem, producer, programs)
+        return [path]
+    if len(programs) != 1:
+        raise UnsupportedError(
+            f"{path.name} is for one kind of processor; a package (.owx) can be for several"
+        )
+    build = Build(programs[0], path.stem, producer, system, separate_weights, static)
+    if kind == SHARED:
+        if static:
+            raise UnsupportedError("a shared library cannot be linked statically")
+        return build_library(build, path)
+    return build_program(build, path)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from .... import __version__
 from ....compiler.atomic import write_atomically
 from ....compiler.interface import Interface
 from ....compiler.memory import ALIGNMENT
@@ -27,12 +26,12 @@ class NamedProgram:
     program: CompiledProgram
 
 
-def save_package(path: Path, name: str, programs: Sequence[NamedProgram]) -> None:
+def save_package(path: Path, name: str, producer: str, programs: Sequence[NamedProgram]) -> None:
     """Write the programs of one model, for several kinds of processors, as one file.
 
-    The file appears whole or not at all. Raises OSError.
+    ``name`` is the model's, ``producer`` what compiled it. The file appears whole or not at all. Raises OSError.
     """
-    head = {"name": name, "producer": f"opweave {__version__}"}
+    head = {"name": name, "producer": producer}
     variants = []
     for item in programs:
         compiled = item.program
