@@ -23,6 +23,7 @@ from .output import Output, shown_bytes
 
 if TYPE_CHECKING:
     from ..ir import Array
+    from .measurement import Plan
     from .subject import Subject
 
 _ENGINES = ("onnxruntime", "openvino")
@@ -96,18 +97,28 @@ def verb(
     """
     from .data import inputs_for
     from .measurement import Plan, alone, in_turns
+    from .packaged import is_package
     from .peers import check_installed
     from .subject import subject_of
 
     if fail_below is not None and not against:
         raise click.UsageError("--fail-below needs --against")
     check_installed(against)
+    plan = Plan(duration, iterations, warmup)
+    if is_package(model):
+        if against:
+            raise click.UsageError(
+                "a package holds no graph for others: bench the model itself"
+            )
+        result = _packaged(model, sizes, threads, compilation, inputs, plan, output)
+        _print(result, output)
+        output.json("bench/2", result)
+        return Exit.OK
     subject = subject_of(model, output, sizes)
     if subject.open_symbols:
         open_symbols = ", ".join(subject.open_symbols)
         output.note(f"symbolic extents without a size: {open_symbols}; see --shape and --dim")
     feed = inputs_for(subject.input_types, inputs)
-    plan = Plan(duration, iterations, warmup)
     found = []
     for count in threads or (None,):
         if against or len(threads) > 1:
@@ -124,22 +135,57 @@ def verb(
     return Exit.OK
 
 
+def _packaged(
+    name: str,
+    sizes: Sizes,
+    threads: tuple[int, ...],
+    compilation: Compilation,
+    inputs: InputOptions,
+    plan: Plan,
+    output: Output,
+) -> dict[str, Any]:
+    """The measurements of a saved model."""
+    from ..compiler.processor import processor_name
+    from .data import inputs_for
+    from .measurement import packaged
+    from .packaged import packaged_model
+
+    found = []
+    for count in threads or (None,):
+        model = packaged_model(name, sizes, count, compilation)
+        feed = inputs_for(model.input_types, inputs)
+        found.append(packaged(model, feed, plan, output))
+    return {
+        "model": name,
+        "format": "package",
+        "target": model.session.target,
+        "accuracy": None,
+        "processor": processor_name(),
+        "inputs": _facts(feed),
+        "weight_bytes": None,
+        "measurements": found,
+    }
+
+
+def _facts(feed: dict[str, Array]) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "dtype": array.dtype.name, "shape": list(array.shape)}
+        for name, array in feed.items()
+    ]
+
+
 def head(subject: Subject, feed: dict[str, Array], how: Compilation) -> dict[str, Any]:
     """What was measured, on what."""
     from ..compiler.processor import processor_name
     from ..compiler.roofline import parameter_bytes
 
-    inputs = [
-        {"name": name, "dtype": array.dtype.name, "shape": list(array.shape)}
-        for name, array in feed.items()
-    ]
     return {
         "model": subject.name,
         "format": subject.format,
         "target": how.target,
         "accuracy": how.accuracy,
         "processor": processor_name(),
-        "inputs": inputs,
+        "inputs": _facts(feed),
         "weight_bytes": parameter_bytes(subject.graph),
     }
 
@@ -149,14 +195,14 @@ def _print(result: dict[str, Any], output: Output) -> None:
         f"{item['name']} {item['dtype']}[{', '.join(map(str, item['shape']))}]"
         for item in result["inputs"]
     ]
-    output.table(
-        [
-            ["Model", f"{result['model']} ({result['format']})"],
-            ["Inputs", "; ".join(shown) or "none"],
-            ["Target", f"{result['target']} ({result['processor']})"],
-            ["Weights", shown_bytes(result["weight_bytes"])],
-        ]
-    )
+    rows = [
+        ["Model", f"{result['model']} ({result['format']})"],
+        ["Inputs", "; ".join(shown) or "none"],
+        ["Target", f"{result['target']} ({result['processor']})"],
+    ]
+    if result["weight_bytes"] is not None:
+        rows.append(["Weights", shown_bytes(result["weight_bytes"])])
+    output.table(rows)
     for measured in result["measurements"]:
         output.text()
         _print_measurement(measured, output)

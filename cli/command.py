@@ -12,6 +12,7 @@ from .. import __version__
 
 # Verb -> its module and what it does; the module has the click command as ``verb``.
 VERBS = {
+    "compile": ("compile", "Compile a model to a package, library or executable."),
     "run": ("run", "Run a model once and show or save its outputs."),
     "bench": ("bench", "Measure latency, throughput, memory and compile time."),
     "profile": ("profile", "Show what the time goes to, operator by operator."),

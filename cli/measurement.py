@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING, Any
 from ..compiler.options import CompileOptions
 from ..compiler.roofline import MachinePeaks, Work
 from ..compiler.target import target_named
+from ..ir.binding import bind_symbols
 from . import comparison
 from .comparison import EngineProcess, Measured
 from .engine import OURS, facts_of
 from .foreign_load import ForeignLoad
 from .options import Compilation, Sizes
 from .output import Output
-from .running import compiled
 from .timing import peak_memory, statistics, timed_runs
 
 if TYPE_CHECKING:
+    from ..compiler.session import Session
     from ..ir import Array
+    from .packaged import PackagedModel
     from .subject import Subject
 
 DEFAULT_SECONDS = 5.0
@@ -53,22 +55,45 @@ def alone(
     output: Output,
 ) -> dict[str, Any]:
     """The measurement of opweave, in this process."""
+    from .running import compiled
+
     session, compile_seconds = compiled(subject, how, threads, output)
+    seconds = {"load_s": subject.load_seconds, "compile_s": compile_seconds}
+    measured, others_cores = _measured(session, feed, plan, output, seconds)
+    measured.facts.update(facts_of(session, feed))
+    peaks = peaks_for(how, measured.facts["threads"])
+    return _measurement(measured, {}, {}, peaks) | {"foreign_load": others_cores}
+
+
+def packaged(
+    model: PackagedModel, feed: dict[str, Array], plan: Plan, output: Output
+) -> dict[str, Any]:
+    """The measurement of a saved model, in this process; it has no graph, so no roofline."""
+    seconds = {"load_s": model.load_seconds, "compile_s": 0.0}
+    measured, others_cores = _measured(model.session, feed, plan, output, seconds)
+    executable = model.session.executable
+    symbols = bind_symbols([s.type for s in model.session.inputs], list(feed.values()))
+    measured.facts["arena_bytes"] = executable.arena_bytes(symbols)
+    measured.facts["threads"] = getattr(executable, "threads", None)
+    return _measurement(measured, {}, {}, None) | {"foreign_load": others_cores}
+
+
+def _measured(
+    session: Session, feed: dict[str, Array], plan: Plan, output: Output, facts: dict[str, Any]
+) -> tuple[Measured, float | None]:
+    """What runs in this process take, and how many processors others keep busy meanwhile."""
     start = time.perf_counter()
     session.run(None, feed)
-    facts = {"first_inference_s": time.perf_counter() - start, "way": "run"}
-    facts |= {"load_s": subject.load_seconds, "compile_s": compile_seconds}
+    facts |= {"first_inference_s": time.perf_counter() - start, "way": "run"}
     load = ForeignLoad()
-    with output.progress(f"measuring {subject.name}"):
+    with output.progress("measuring"):
         for _ in range(plan.warmup):
             session.run(None, feed)
         latencies = timed_runs(
             lambda: session.run(None, feed), plan.duration, plan.count, _FEWEST_RUNS
         )
     others_cores = load.cores()
-    facts |= facts_of(session, feed)
-    ours = Measured(facts, [latencies], peak_memory())
-    return _measurement(ours, {}, {}, how) | {"foreign_load": others_cores}
+    return Measured(facts, [latencies], peak_memory()), others_cores
 
 
 def in_turns(
@@ -123,14 +148,17 @@ def in_turns(
                 engine.name: comparison.difference(ours, engine, folder) for engine in others
             }
     named = dict(zip(peers, found[1:], strict=True))
-    return _measurement(found[0], named, differences, how) | {"foreign_load": others_cores}
+    peaks = peaks_for(how, found[0].facts["threads"])
+    return _measurement(found[0], named, differences, peaks) | {"foreign_load": others_cores}
 
 
 def _measurement(
-    ours: Measured, peers: dict[str, Measured], differences: dict[str, float], how: Compilation
+    ours: Measured,
+    peers: dict[str, Measured],
+    differences: dict[str, float],
+    peaks: MachinePeaks | None,
 ) -> dict[str, Any]:
     """The report: figures of each engine, ratios (above 1: opweave is faster), the roofline."""
-    peaks = peaks_for(how, ours.facts["threads"])
     limit = limit_seconds(ours.facts, peaks)
     engines = {OURS: _figures(ours, limit)}
     for name, measured in peers.items():

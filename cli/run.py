@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +20,10 @@ from .options import (
     threads_option,
 )
 from .output import Output
+
+if TYPE_CHECKING:
+    from ..compiler.session import Session
+    from ..ir import TensorType
 
 
 @click.command(cls=Verb, name="run")
@@ -50,15 +54,13 @@ def verb(
     Inputs that no file gives are random, from --seed and --range.
     """
     from . import data
-    from .running import compiled
-    from .subject import subject_of
 
     if save_outputs is not None and not save_outputs.parent.is_dir():
         raise FileNotFoundError(2, "there is no such folder", str(save_outputs.parent))
-    subject = subject_of(model, output, sizes)
-    feed = data.inputs_for(subject.input_types, inputs)
-    session, _ = compiled(subject, compilation, threads, output)
-    outputs = dict(zip(subject.output_types, session.run(None, feed), strict=True))
+    session, types = _session(model, sizes, threads, compilation, output)
+    feed = data.inputs_for(types, inputs)
+    names = [spec.name for spec in session.outputs]
+    outputs = dict(zip(names, session.run(None, feed), strict=True))
     if save_outputs is not None:
         data.save_outputs(save_outputs, outputs)
     inputs_facts = {name: data.summary(array) for name, array in feed.items()}
@@ -72,3 +74,20 @@ def verb(
     if save_outputs is not None:
         output.text(f"outputs saved to {save_outputs}")
     output.json("run/1", result)
+
+
+def _session(
+    model: str, sizes: Sizes, threads: int | None, compilation: Compilation, output: Output
+) -> tuple[Session, dict[str, TensorType]]:
+    """The model compiled, or loaded where it is saved, and the types of its inputs."""
+    from .packaged import is_package, packaged_model
+
+    if is_package(model):
+        packaged = packaged_model(model, sizes, threads, compilation)
+        return packaged.session, packaged.input_types
+    from .running import compiled
+    from .subject import subject_of
+
+    subject = subject_of(model, output, sizes)
+    session, _ = compiled(subject, compilation, threads, output)
+    return session, subject.input_types

@@ -33,9 +33,12 @@ class Shape:
 
 
 def largest_rows(width: int, vectors: int) -> int:
-    """Rows that fit the registers: accumulators, the vectors of b, and one broadcast element."""
+    """Rows that fit the registers: accumulators, the vectors of b, and one broadcast element.
+
+    One row always does: its vectors of b are then operands in memory.
+    """
     registers = 32 if width >= 16 else 16
-    return (registers - vectors - 1) // vectors
+    return max(1, (registers - vectors - 1) // vectors)
 
 
 def address(builder: ir.IRBuilder, base: ir.Value, offset: int | ir.Value) -> ir.Value:

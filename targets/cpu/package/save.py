@@ -29,7 +29,8 @@ class NamedProgram:
 def save_package(path: Path, name: str, producer: str, programs: Sequence[NamedProgram]) -> None:
     """Write the programs of one model, for several kinds of processors, as one file.
 
-    ``name`` is the model's, ``producer`` what compiled it. The file appears whole or not at all. Raises OSError.
+    ``name`` is the model's, ``producer`` what compiled it. The file appears whole or not at all.
+    Raises OSError.
     """
     head = {"name": name, "producer": producer}
     variants = []
