@@ -107,9 +107,7 @@ def verb(
     plan = Plan(duration, iterations, warmup)
     if is_package(model):
         if against:
-            raise click.UsageError(
-                "a package holds no graph for others: bench the model itself"
-            )
+            raise click.UsageError("a package holds no graph for others: bench the model itself")
         result = _packaged(model, sizes, threads, compilation, inputs, plan, output)
         _print(result, output)
         output.json("bench/2", result)

@@ -18,7 +18,7 @@ from .object_code import (
     optimise,
 )
 from .parallel import runtime_text
-from .processors import CpuDescription
+from .processors import CpuDescription, has_fused_multiply_add
 from .program import Program
 from .transposition import transposing_functions
 
@@ -36,7 +36,11 @@ def machine_code(program: Program, cpu: CpuDescription) -> bytes:
         bodies = [_lowered(body, cpu, cache) for body in program.kernels.bodies.values()]
         runtime = runtime_text(cpu.architecture)
         helpers = transposing_functions(bodies, cpu.vector_bits)
-        module = link([text, *bodies, *helpers, runtime], exports=[*_EXPORTS, *program.exports])
+        texts = [text, *bodies, *helpers, runtime]
+        if not has_fused_multiply_add(cpu):
+            # The C library would be asked for each single one.
+            texts = [item.replace("llvm.fma.", "llvm.fmuladd.") for item in texts]
+        module = link(texts, exports=[*_EXPORTS, *program.exports])
         code = emit_object(optimise(module, cpu, _OPTIMISATION), cpu)
         cache.put(key, code)
     return code

@@ -134,6 +134,11 @@ def needed_features(cpu: CpuDescription) -> tuple[Feature, ...]:
     return tuple(feature for feature in FEATURES if feature.name in names)
 
 
+def has_fused_multiply_add(cpu: CpuDescription) -> bool:
+    """True where ``a * b + c`` is one instruction that rounds once."""
+    return cpu.architecture != "x86_64" or "+fma" in cpu.features.split(",")
+
+
 @functools.cache
 def _flags() -> frozenset[str]:
     """The extensions of this machine's processor in Linux's words."""
