@@ -16,11 +16,11 @@ class CompileOptions:
 
     ``threads`` bounds the threads of one run; None means all that the process may use.
     ``accuracy`` "default" allows algorithms that stay within 1e-4 of exact arithmetic, relative
-    to the largest magnitude of the output (Winograd convolution); "exact" allows none that
-    round more than the operator's definition does. ``vector_bits`` makes code for narrower
-    vector registers than the processor has. ``cpu`` names the kind of processor (a target's words;
-    "native" is this machine's) and ``system`` the operating system, as linkers name it, where
-    the code will not run on this machine. Raises ModelError for other values.
+    to the largest magnitude of the output (Winograd convolution, Strassen products); "exact" allows
+    none that round more than the operator's definition does. ``vector_bits`` makes code for
+    narrower vector registers than the processor has. ``cpu`` names the kind of processor (a
+    target's words; "native" is this machine's) and ``system`` the operating system, as linkers name
+    it, where the code will not run on this machine. Raises ModelError for other values.
     """
 
     threads: int | None = None

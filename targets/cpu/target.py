@@ -12,6 +12,7 @@ from .dense.epilogue import epilogue_pass
 from .dense.matmul import packed_matmul
 from .dense.read_ahead import read_ahead_pass
 from .dense.select import select_dense_pass
+from .dense.strassen import strassen_matmul
 from .layout.channels_last import channels_last_pass
 from .machine_peaks import peaks_of
 from .recurrent.select import select_recurrent_pass
@@ -22,10 +23,11 @@ from .spatial.winograd import spatial_winograd
 from .timed import lower_timed
 
 # Where the weights are among the operands of the dense kernels.
-_WEIGHTS = {packed_matmul: 1, spatial_convolution: 1, spatial_winograd: 1}
+_WEIGHTS = {packed_matmul: 1, strassen_matmul: 1, spatial_convolution: 1, spatial_winograd: 1}
 # Where these take a bias.
 _BIASES = {
     packed_matmul: 2,
+    strassen_matmul: 2,
     spatial_convolution: 2,
     spatial_depthwise: 2,
     spatial_winograd: 2,

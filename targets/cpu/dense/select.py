@@ -11,6 +11,8 @@ from ....ir.graph import read_array
 from ....ops.matmul import matmul
 from ..choices import Choices
 from .matmul import pack_columns, packed_matmul, panel_columns
+from .strassen import strassen_matmul
+from .strassen_plan import StrassenPlan, pack_quarters, strassen_plan
 
 
 def select_dense_pass(choices: Choices) -> Pass:
@@ -25,7 +27,7 @@ def select_dense(graph: Graph, choices: Choices) -> int:
         node = graph.node(name)  # as it is now: replacing others has changed its operands
         replacement = None
         if node.op is matmul:
-            replacement = _packed_matmul(graph, node, choices.width)
+            replacement = _packed_matmul(graph, node, choices)
         if replacement is not None:
             graph.replace(node.outputs[0], replacement)
             changes += 1
@@ -48,7 +50,7 @@ def _packed(
     return graph.param(held, f"{value.node}.packed")
 
 
-def _packed_matmul(graph: Graph, node: Node, width: int) -> Value | None:
+def _packed_matmul(graph: Graph, node: Node, choices: Choices) -> Value | None:
     x, w = node.operands
     types = graph.type(x), graph.type(w)
     if not graph.is_param(w) or types[1].rank != 2 or types[0].dtype != "float32":
@@ -60,7 +62,12 @@ def _packed_matmul(graph: Graph, node: Node, width: int) -> Value | None:
     # A symbolic extent that is only assumed to be the matrix's stays with the plain kernel.
     if 0 in (inner, columns) or types[0].shape[-1] != inner:
         return None
-    panel = panel_columns(product(types[0].shape[:-1]), columns, width)
+    width, rows = choices.width, product(types[0].shape[:-1])
+    if not choices.exact:
+        plan = strassen_plan(rows, inner, columns, width)
+        if plan is not None:
+            return _strassen_matmul(graph, node, plan)
+    panel = panel_columns(rows, columns, width)
     shape = (-(-columns // panel), inner, panel)
     packed = _packed(
         graph, w, shape, lambda array: pack_columns(array.T if transposed else array, panel)
@@ -68,3 +75,16 @@ def _packed_matmul(graph: Graph, node: Node, width: int) -> Value | None:
     return graph.add(
         packed_matmul, x, packed, columns=columns, width=width, name=node.name, origin=node.origin
     )
+
+
+def _strassen_matmul(graph: Graph, node: Node, plan: StrassenPlan) -> Value:
+    x, w = node.operands
+    transposed = node.attrs["transpose_b"]
+    packed = _packed(
+        graph,
+        w,
+        plan.packed_shape,
+        lambda array: pack_quarters(array.T if transposed else array, plan),
+    )
+    attributes = {"columns": plan.columns, "width": plan.width}
+    return graph.add(strassen_matmul, x, packed, name=node.name, origin=node.origin, **attributes)

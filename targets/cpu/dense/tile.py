@@ -83,12 +83,14 @@ def emit_tile(
     b_step: int,
     start: Accumulators | None = None,
     share: Share | None = None,
+    unroll: int = 1,
 ) -> Accumulators:
     """Emit the tile's loop over ``inner`` steps; returns the accumulators by row and vector.
 
     ``a_row`` and ``a_step`` are the distances in floats between rows of ``a`` and between
     steps, ``b_step`` that between steps of ``b``, whose vectors are contiguous. ``start``
     are the accumulators' initial values, zero by default; ``share`` is fetched step by step.
+    ``unroll`` is the least number of steps in a round of the loop.
     """
     vector = ir.VectorType(F32, shape.width)
     fma = intrinsic(
@@ -172,7 +174,6 @@ def emit_tile(
         return rows, tuple(results[: len(at)])
 
     place: tuple[ir.Value, ...] = (a, b) if share is None else (a, b, share.pointer)
-    unroll = 1
     while unroll < 4 and unroll * shape.rows * shape.vectors < _ROUND:
         unroll *= 2
     if isinstance(inner, int):

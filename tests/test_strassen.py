@@ -1,0 +1,142 @@
+"""Products in seven eighths of the multiplications, at three vector widths against float64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from opweave.compiler.driver import compile_graph
+from opweave.compiler.interface import Interface
+from opweave.compiler.options import CompileOptions
+from opweave.compiler.session import Session
+from opweave.ir import Graph, TensorType, check, symbol
+from opweave.ops.elementwise_activation import relu
+from opweave.ops.elementwise_arithmetic import add
+from opweave.ops.fused import fused
+from opweave.ops.matmul import matmul
+from opweave.targets.cpu.build import lower
+from opweave.targets.cpu.dense.strassen import strassen_matmul
+from opweave.targets.cpu.dense.strassen_plan import (
+    StrassenPlan,
+    pack_quarters,
+    strassen_plan,
+    unpack_quarters,
+)
+
+Array = np.ndarray[Any, Any]
+COMPILED = settings(
+    max_examples=5,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+
+
+def random(shape: tuple[int, ...], seed: int = 0) -> Array:
+    """Seeded values between -1 and 1."""
+    return np.random.default_rng([seed, *shape]).uniform(-1, 1, shape).astype(np.float32)
+
+
+def assert_near(found: Array, wanted: Array) -> None:
+    assert found.shape == wanted.shape
+    assert float(np.abs(found - wanted).max()) <= 5e-6 * float(np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("width", [4, 8, 16])
+@COMPILED
+@given(
+    half_rows=st.integers(1, 40),
+    chunks=st.integers(1, 4),
+    depth=st.integers(1, 40),
+    pairs=st.integers(1, 3),
+    missing=st.integers(0, 3),
+    residual=st.booleans(),
+    limited=st.booleans(),
+)
+def test_any_cut(
+    width: int,
+    half_rows: int,
+    chunks: int,
+    depth: int,
+    pairs: int,
+    missing: int,
+    residual: bool,
+    limited: bool,
+) -> None:
+    panel = 2 * width
+    rows, inner, columns = 2 * half_rows, 2 * chunks * depth, 2 * pairs * panel
+    columns -= missing * (panel - 1) // 3  # the last panel has at least one column
+    plan = StrassenPlan(rows, inner, columns, pairs, chunks, depth, panel, width)
+    x, w, bias = random((rows, inner)), random((inner, columns), 1), random((columns,), 2)
+    packed = pack_quarters(w, plan)
+    np.testing.assert_array_equal(unpack_quarters(packed, columns), w)
+    group = Graph("group")
+    operands = [group.input(f"x{k}", TensorType.of(a)) for k, a in enumerate((x, packed, bias))]
+    y = group.add(
+        strassen_matmul, *operands, columns=columns, width=width, low=-1.0 if limited else -np.inf
+    )
+    wanted = np.maximum(x.astype(np.float64) @ w + bias, -1.0 if limited else -np.inf)
+    inputs = [x, packed, bias]
+    graph = group
+    if residual:
+        inputs.append(random((rows, columns), 3))
+        wanted = np.maximum(wanted + inputs[-1], 0)
+        group.output(group.add(relu, group.add(add, y, group.input("r", group.type(y)))))
+        graph = Graph("fused")
+        outer = [graph.input(v.node, group.type(v)) for v in group.inputs]
+        graph.output(graph.add(fused, *outer, group=group))
+    else:
+        group.output(y)
+    check(graph)
+    program = lower(graph, CompileOptions(1, vector_bits=32 * width))
+    found = Session(Interface.of(graph), program, "cpu")(*inputs)
+    assert isinstance(found, np.ndarray)
+    assert_near(found, wanted)
+
+
+def two_products(rows: int | None = 128) -> Graph:
+    graph = Graph()
+    extent = symbol("rows") if rows is None else rows
+    x = graph.input("x", TensorType("float32", (extent, 192)))
+    y = graph.add(matmul, x, graph.param(random((624, 192), 1), "v"), transpose_b=True)
+    y = graph.add(add, y, graph.param(random((624,), 2), "bias"))
+    graph.output(graph.add(matmul, y, graph.param(random((624, 312), 3), "w")))
+    return graph
+
+
+def names(session: Session) -> set[str]:
+    return {node.op.name for node in session.graph.operators()}
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_networks_use_it(threads: int) -> None:
+    x = random((128, 192))
+    wide = [random(shape, k + 1).astype(np.float64) for k, shape in enumerate([(624, 192), (624,)])]
+    wanted = (x @ wide[0].T + wide[1]) @ random((624, 312), 3)
+    session = compile_graph(two_products(), threads=threads)
+    assert "cpu_strassen_matmul" in names(session)
+    found = session(x)
+    assert isinstance(found, np.ndarray)
+    assert_near(found, wanted)
+    exact = compile_graph(two_products(), threads=1, accuracy="exact")
+    assert "cpu_strassen_matmul" not in names(exact)
+    assert_near(np.asarray(exact(x)), wanted)
+
+
+def test_the_same_bits_on_two_threads() -> None:
+    x = random((128, 192))
+    one, two = (compile_graph(two_products(), threads=threads) for threads in (1, 2))
+    np.testing.assert_array_equal(one(x), two(x))
+
+
+def test_what_it_does_not_do() -> None:
+    assert strassen_plan(symbol("n"), 768, 768, 16) is None
+    assert strassen_plan(127, 768, 768, 16) is None
+    assert strassen_plan(8, 768, 768, 16) is None
+    assert strassen_plan(128, 766, 768, 16) is None  # 383 is prime
+    assert strassen_plan(128, 768, 32, 16) is None
+    assert "cpu_strassen_matmul" not in names(compile_graph(two_products(None), threads=1))
