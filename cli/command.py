@@ -20,6 +20,7 @@ VERBS = {
     "inspect": ("inspect_model", "Show what a model is made of."),
     "check": ("check", "Tell whether a model is valid and supported."),
     "convert": ("convert", "Write a model in another format."),
+    "cache": ("cache", "Look after the cache of compiled code."),
     "ops": ("operator_table", "List the operators and where they are supported."),
 }
 

@@ -1,7 +1,8 @@
 """The object cache: content-addressed files, checksummed, written whole or not at all.
 
 Nothing in it is trusted: an entry whose header, key or checksum does not agree is ignored and
-made anew. No failure of the cache (full disk, no permission, foreign files) is ever fatal.
+made anew. No failure of the cache (full disk, no permission, foreign files) is ever fatal. When
+it outgrows its limit, what was not used for longest goes; ``cache_folder`` looks after that.
 """
 
 from __future__ import annotations
@@ -12,14 +13,20 @@ import hashlib
 import os
 import stat
 import tempfile
+import time
 import warnings
 from pathlib import Path
 
 import platformdirs
 
+from .cache_folder import TEMPORARY, prune, shown_limit
+
 _MAGIC = b"opweave-cache-1\n"
 _DIGEST = 32
 _HEADER = len(_MAGIC) + 2 * _DIGEST + 8
+# The size is looked at when a process first writes, then after this share of the limit.
+_LOOK_EVERY = 1 / 16
+_USE_SECONDS = 60
 
 
 class CacheWarning(UserWarning):
@@ -27,10 +34,15 @@ class CacheWarning(UserWarning):
 
 
 class Cache:
-    """A folder of entries, each named by the digest of its key."""
+    """A folder of entries, each named by the digest of its key.
 
-    def __init__(self, folder: Path | None) -> None:
-        self.folder = folder
+    ``limit`` is the bytes that it may grow to; None: any number.
+    """
+
+    def __init__(self, folder: Path | None, limit: int | None = None) -> None:
+        self.folder, self.limit = folder, limit
+        self._written = 0  # bytes since somebody looked at the size
+        self._has_looked = False
 
     def get(self, key: bytes) -> bytes | None:
         """The payload stored under ``key``; None if there is none that is intact."""
@@ -50,6 +62,8 @@ class Cache:
         payload = _unpack(content, name)
         if payload is None:
             _warn(f"the cache entry {path} is damaged; it is made anew")
+        else:
+            _note_use(path)
         return payload
 
     def put(self, key: bytes, payload: bytes) -> None:
@@ -61,7 +75,7 @@ class Cache:
         temporary = ""
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+            descriptor, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
             with open(descriptor, "wb") as file:
                 file.write(_pack(name, payload))
                 file.flush()
@@ -71,6 +85,18 @@ class Cache:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             _warn(f"the cache cannot be written, which costs compile time only: {error}")
+        else:
+            self._look_after(len(payload))
+
+    def _look_after(self, nbytes: int) -> None:
+        """Remove what was not used for longest when the folder may have outgrown its limit."""
+        self._written += nbytes
+        if self.limit is None or self.folder is None:
+            return
+        if not self._has_looked or self._written > self.limit * _LOOK_EVERY:
+            self._has_looked, self._written = True, 0
+            with contextlib.suppress(OSError):
+                prune(self.folder, self.limit)
 
     def _path(self, name: bytes) -> Path:
         assert self.folder is not None
@@ -80,11 +106,19 @@ class Cache:
 
 @functools.cache
 def default_cache() -> Cache:
-    """The user's cache folder; ``OPWEAVE_CACHE_DIR`` names another one, empty turns it off."""
+    """The user's cache folder; ``OPWEAVE_CACHE_DIR`` names another one, empty turns it off.
+
+    It may grow to ``OPWEAVE_CACHE_LIMIT`` bytes (such as 500M or 2G; 2 GiB by default).
+    """
+    return Cache(default_folder(), shown_limit(os.environ.get("OPWEAVE_CACHE_LIMIT")))
+
+
+def default_folder() -> Path | None:
+    """Where the cache is; None when it is turned off."""
     named = os.environ.get("OPWEAVE_CACHE_DIR")
     if named is not None:
-        return Cache(Path(named) if named else None)
-    return Cache(Path(platformdirs.user_cache_dir("opweave")))
+        return Path(named) if named else None
+    return Path(platformdirs.user_cache_dir("opweave"))
 
 
 def key_of(*parts: str | bytes) -> bytes:
@@ -111,6 +145,19 @@ def _unpack(content: bytes, name: bytes) -> bytes | None:
         and content[start + _DIGEST : start + 2 * _DIGEST] == _digest(payload)
     )
     return payload if intact else None
+
+
+def is_intact(path: Path) -> bool:
+    """True for an entry whose name and checksum are those of its content; raises OSError."""
+    name = bytes.fromhex(path.parent.name + path.name)
+    return _unpack(path.read_bytes(), name) is not None
+
+
+def _note_use(path: Path) -> None:
+    """An entry's time of change is when it was used last, to the minute."""
+    with contextlib.suppress(OSError):
+        if time.time() - path.stat().st_mtime > _USE_SECONDS:
+            os.utime(path)
 
 
 def _refuse_foreign(status: os.stat_result) -> None:
