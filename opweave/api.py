@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from . import __version__
+from .compiler.collector import young_collections
 from .compiler.driver import compile_graph, fixed_symbols
 from .compiler.options import CompileOptions
 from .compiler.session import Session
@@ -68,6 +69,7 @@ def load(
         raise
 
 
+@young_collections()
 def compile(
     model: Source,
     target: str | Target = "cpu",
@@ -141,6 +143,7 @@ def save(session: Session, file_name: str | os.PathLike[str]) -> Path:
     return path
 
 
+@young_collections()
 def build(
     model: Source,
     file_name: str | os.PathLike[str],
