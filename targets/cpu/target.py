@@ -6,6 +6,7 @@ from ...compiler.options import CompileOptions
 from ...compiler.pass_ import Pass
 from ...compiler.passes import CANONICALISE, CLEAN_UP, FUSE, LEGALISE_HALF
 from ...compiler.target import Target
+from .attention.select import select_attention_pass
 from .build import lower
 from .choices import Choices
 from .dense.epilogue import epilogue_pass
@@ -41,6 +42,7 @@ def _passes(options: CompileOptions) -> tuple[Pass, ...]:
         LEGALISE_HALF,
         channels_last_pass(choices),
         CLEAN_UP,
+        select_attention_pass(choices),
         select_dense_pass(choices),
         select_recurrent_pass(choices),
         epilogue_pass(_BIASES),
