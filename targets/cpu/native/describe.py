@@ -50,11 +50,13 @@ def description_text(
     ]
     tables.append(_table("const struct ow_feature", "features", features))
     nbytes = places[-1][0] + compiled.params[-1].nbytes if places else 0
+    target = f"{compiled.cpu.triple} {compiled.cpu.name}"
     is_embedded = weights_file is None and nbytes > 0
     fields = {
         "name": _string(name),
         "producer": _string(producer),
-        "target": _string(f"{compiled.cpu.triple} {compiled.cpu.name}"),
+        "target": _string(target),
+        "information": _string(f"{producer}; {target}"),
         "input_count": len(info.inputs),
         "output_count": len(info.outputs),
         "inputs": "inputs",

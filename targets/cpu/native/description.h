@@ -42,6 +42,7 @@ struct ow_description {
     const char *name;           /* the model's, as the file's */
     const char *producer;       /* "opweave 0.1.0" */
     const char *target;         /* triple and processor */
+    const char *information;    /* producer and target */
     int32_t input_count, output_count;
     const struct ow_tensor *inputs, *outputs;
     int64_t symbol_count;       /* entries of the table of symbols */

@@ -24,8 +24,14 @@ from ..package.save import NamedProgram, weight_pieces
 from .describe import WEIGHTS, WEIGHTS_START, description_text
 
 _SOURCES: Final = Path(__file__).parent
-_LIBRARY_SOURCES: Final = ("runtime.c", "processor.c", "weights.c", "library.c")
-_PROGRAM_SOURCES: Final = ("program.c", "arguments.c", "numpy_file.c", "archive.c", "inflate.c")
+_RUNTIME_SOURCES: Final = (
+    *("runtime.c", "tensor.c", "pool.c", "weights.c", "memory.c", "processor.c"),
+)
+_LIBRARY_SOURCES: Final = (*_RUNTIME_SOURCES, "library.c")
+_PROGRAM_SOURCES: Final = (
+    *(*_RUNTIME_SOURCES, "program.c", "arguments.c", "inputs.c"),
+    *("numpy_file.c", "archive.c", "inflate.c"),
+)
 _COMPILERS: Final = ("cc", "gcc", "clang")
 _FLAGS: Final = ("-std=c11", "-O2", "-fPIC", "-fvisibility=hidden", "-pthread")
 _LINKER_FLAGS: Final = ("-pthread", "-Wl,-z,noexecstack", "-Wl,-z,relro", "-Wl,-z,now")
@@ -100,7 +106,10 @@ def build_library(build: Build, path: Path) -> list[Path]:
         folder = Path(place)
         (folder / "library.h").write_text(text)
         defined = [f"-DOW_PREFIX={prefix}"]
-        files = _link(build, path, folder, _LIBRARY_SOURCES, ["-shared"], defined)
+        # Object code made by LLVM shows its functions; two models in a process must not meet.
+        (folder / "exports").write_text(f"{{ global: {prefix}_*; local: *; }};\n")
+        flags = ["-shared", "-Wl,--version-script,exports"]
+        files = _link(build, path, folder, _LIBRARY_SOURCES, flags, defined)
     write_atomically(header, [text.encode()])
     return [*files, header]
 
@@ -108,12 +117,8 @@ def build_library(build: Build, path: Path) -> list[Path]:
 def build_program(build: Build, path: Path) -> list[Path]:
     """Link a stand-alone program at ``path``; the files written. Raises as build_library."""
     flags = ["-static"] if build.static else []
-    text = (_SOURCES / "library.h.in").read_text().replace("@PREFIX@", "model")
     with tempfile.TemporaryDirectory(prefix="opweave-") as place:
-        folder = Path(place)
-        (folder / "library.h").write_text(text)
-        sources = (*_LIBRARY_SOURCES, *_PROGRAM_SOURCES)
-        return _link(build, path, folder, sources, flags, ["-DOW_PREFIX=model"])
+        return _link(build, path, Path(place), _PROGRAM_SOURCES, flags, [])
 
 
 def identifier(name: str) -> str:

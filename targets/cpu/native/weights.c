@@ -1,0 +1,163 @@
+#define _GNU_SOURCE
+#include "weights.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Who runs once wants the first answer, who runs often the shortest runs. */
+enum { RUNS_BEFORE_COPY = 2, LEAST_COPIED = 2 << 20, PAGE = 4096 };
+enum { FILE_START = 4096 };     /* weights in a file begin here; its first 8 bytes are a check */
+
+/* The path of a file beside this library or program; 0, or -1 when it does not fit. */
+static int beside(char *path, size_t room, const char *name)
+{
+    Dl_info information;
+    char own[4096];
+    const char *slash;
+    ssize_t length = 0;
+    int written;
+
+    if (dladdr((const void *)&ow_description, &information) != 0 &&
+        information.dli_fname != NULL && strchr(information.dli_fname, '/') != NULL) {
+        written = snprintf(own, sizeof own, "%s", information.dli_fname);
+        length = written < 0 || (size_t)written >= sizeof own ? 0 : written;
+    }
+    if (length == 0) {
+        length = readlink("/proc/self/exe", own, sizeof own - 1);
+        if (length <= 0)
+            return -1;
+        own[length] = '\0';
+    }
+    slash = strrchr(own, '/');
+    written = snprintf(path, room, "%.*s%s", slash == NULL ? 0 : (int)(slash - own) + 1, own, name);
+    return written < 0 || (size_t)written >= room ? -1 : 0;
+}
+
+static int32_t map_file(struct ow_weights *weights, const char *given, struct ow_message *message)
+{
+    const struct ow_description *model = &ow_description;
+    char path[8192];
+    struct stat status;
+    uint64_t check, wanted = (uint64_t)FILE_START + (uint64_t)model->weight_bytes;
+    void *mapping = MAP_FAILED;
+    int file;
+
+    if (given != NULL ? snprintf(path, sizeof path, "%s", given) >= (int)sizeof path
+                      : beside(path, sizeof path, model->weights_file) != 0) {
+        ow_say(message, "the path of the file of weights, %s, is too long", model->weights_file);
+        return OW_FILES;
+    }
+    file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) {
+        ow_say(message, "the weights cannot be read: %s: %s; they belong beside %s", path,
+               strerror(errno), model->name);
+        return OW_FILES;
+    }
+    if (fstat(file, &status) == 0 && (uint64_t)status.st_size == wanted)
+        mapping = mmap(NULL, (size_t)wanted, PROT_READ, MAP_PRIVATE, file, 0);
+    close(file);
+    if (mapping == MAP_FAILED) {
+        ow_say(message, "%s does not hold the weights of %s: it is not %llu bytes long, or cannot "
+               "be mapped", path, model->name, (unsigned long long)wanted);
+        return OW_INVALID;
+    }
+    memcpy(&check, mapping, sizeof check);
+    if (check != model->weights_check) {
+        munmap(mapping, (size_t)wanted);
+        ow_say(message, "%s holds the weights of another model than %s", path, model->name);
+        return OW_INVALID;
+    }
+    weights->mapping = mapping;
+    weights->mapping_bytes = wanted;
+    weights->start = (const unsigned char *)mapping + FILE_START;
+    return OW_OK;
+}
+
+static int64_t *addresses_from(const unsigned char *start)
+{
+    int32_t count = ow_description.parameter_count, number;
+    int64_t *table = malloc(((size_t)count + 1) * sizeof *table);
+
+    if (table != NULL)
+        for (number = 0; number < count; number++)
+            table[number] = (int64_t)(intptr_t)(start + ow_description.parameter_places[number]);
+    return table;
+}
+
+int32_t ow_open_weights(struct ow_weights *weights, const char *path, int stay,
+                        struct ow_message *message)
+{
+    int32_t status = OW_OK;
+
+    memset(weights, 0, sizeof *weights);
+    weights->start = ow_description.weights;
+    if (ow_description.weights_file != NULL && ow_description.weight_bytes > 0)
+        status = map_file(weights, path, message);
+    if (status != OW_OK)
+        return status;
+    weights->tables[0] = addresses_from(weights->start);
+    if (weights->tables[0] == NULL) {
+        ow_close_weights(weights);
+        ow_say(message, "there is no memory for the addresses of the parameters");
+        return OW_LIMIT;
+    }
+    atomic_init(&weights->addresses, weights->tables[0]);
+    /* Small weights cost nothing on small pages. */
+    atomic_init(&weights->runs,
+                stay || ow_description.weight_bytes < LEAST_COPIED ? RUNS_BEFORE_COPY : 0);
+    return OW_OK;
+}
+
+static void *copy_weights(void *argument)
+{
+    struct ow_weights *weights = argument;
+    uint64_t bytes = (uint64_t)ow_description.weight_bytes;
+    uintptr_t first = ((uintptr_t)weights->start + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
+    uintptr_t last = ((uintptr_t)weights->start + bytes) & ~(uintptr_t)(PAGE - 1);
+
+    if (ow_allocate(&weights->copy, bytes) != 0)
+        return NULL; /* the mapped ones will do */
+    memcpy(weights->copy.bytes, weights->start, (size_t)bytes);
+    weights->tables[1] = addresses_from(weights->copy.bytes);
+    if (weights->tables[1] == NULL)
+        return NULL;
+    atomic_store(&weights->addresses, weights->tables[1]);
+    /* Runs in progress still read the mapped ones: the pages come back for them. */
+    if (last > first)
+        (void)madvise((void *)first, last - first, MADV_DONTNEED);
+    return NULL;
+}
+
+void ow_note_run(struct ow_weights *weights)
+{
+    if (atomic_load_explicit(&weights->runs, memory_order_relaxed) >= RUNS_BEFORE_COPY ||
+        atomic_fetch_add(&weights->runs, 1) != RUNS_BEFORE_COPY - 1)
+        return;
+    if (pthread_create(&weights->copier, NULL, copy_weights, weights) == 0)
+        weights->is_copied = 1;
+}
+
+void ow_wait_for_copy(struct ow_weights *weights)
+{
+    if (weights->is_copied) {
+        pthread_join(weights->copier, NULL);
+        weights->is_copied = 0;
+    }
+}
+
+void ow_close_weights(struct ow_weights *weights)
+{
+    ow_wait_for_copy(weights);
+    if (weights->mapping != NULL)
+        munmap(weights->mapping, (size_t)weights->mapping_bytes);
+    ow_release(&weights->copy);
+    free(weights->tables[0]);
+    free(weights->tables[1]);
+}
