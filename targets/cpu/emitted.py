@@ -15,6 +15,7 @@ from typing import Any
 from llvmlite import ir
 
 from ...ir import Call, Extent, View
+from .texts import Texts, divided, is_leaf
 
 I64 = ir.IntType(64)
 POINTER = ir.PointerType()
@@ -108,8 +109,12 @@ def emit_composed(
     operands: Sequence[tuple[str, int]],
     scalars: Sequence[ir.Type],
     parts: Sequence[tuple[str, Sequence[tuple[str, int]], Sequence[ir.Type]]],
-) -> str:
-    """The text of a module that defines ``body``; parts: name, operands and scalars of each."""
+    is_raw: bool,
+) -> Texts:
+    """The modules that define ``body``; parts: name, operands and scalars of each.
+
+    ``is_raw``: LLVM is to optimise it together with its parts.
+    """
     module = ir.Module(name)
     function = ir.Function(module, _body_type(operands, scalars), name)
     found = []
@@ -119,7 +124,7 @@ def emit_composed(
             declared = ir.Function(module, _body_type(own_operands, own_scalars), part)
         found.append(Part(declared, call))
     body.write(function, found)
-    return str(module)
+    return divided(module, lambda item: is_raw and not is_leaf(item))
 
 
 def _body_type(operands: Sequence[tuple[str, int]], scalars: Sequence[ir.Type]) -> ir.FunctionType:
@@ -135,10 +140,14 @@ def emit_body(
     operands: Sequence[tuple[str, int]],
     scalars: Sequence[ir.Type],
     tail_name: str | None,
-) -> str:
-    """The text of a module that defines ``body`` as the function ``name``."""
+) -> Texts:
+    """The modules that define ``body`` as the function ``name``.
+
+    LLVM is to optimise what calls the tail, whose loops become good ones only there.
+    """
     module = ir.Module(name)
     function = ir.Function(module, _body_type(operands, scalars), name)
+    function.attributes.add("alwaysinline")  # the kernel that calls it knows the extents
     first = 1 + sum(1 + rank for _, rank in operands[: body.operands])
     forwarded = function.args[first:]
     tail = None
@@ -160,4 +169,4 @@ def emit_body(
         builder.call(tail, [zero, *forwarded[:cut], *place, *forwarded[cut:]])
 
     body.write(function, finish)
-    return str(module)
+    return divided(module, lambda item: tail is not None and not is_leaf(item))

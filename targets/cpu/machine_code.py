@@ -12,72 +12,87 @@ from ...ir import UnsupportedError
 from .calling import ENTRY, OUTPUT_EXTENTS, PREPARE, STOP, WORKER
 from .emitted import ComposedBody, EmittedBody, emit_body, emit_composed
 from .kernels import BodySignature, scalar_types
-from .object_code import (
-    emit_object,
-    link,
-    optimise,
-)
+from .object_code import add, emit_object, internalise, link, optimise, simplify
 from .parallel import runtime_text
 from .processors import CpuDescription, has_fused_multiply_add
 from .program import Program
+from .texts import Texts, called, divided
 from .transposition import transposing_functions
 
-_OPTIMISATION = 3
 _EXPORTS = (ENTRY, PREPARE, OUTPUT_EXTENTS, WORKER, STOP)
+_BETWEEN = "\0"  # the two texts of a body in the cache
 
 
 def machine_code(program: Program, cpu: CpuDescription) -> bytes:
     """The machine code of ``program`` for a kind of processor, as an object file."""
     cache = default_cache()
-    text = str(program.module).replace("unknown-unknown-unknown", cpu.triple)
-    key = key_of("object", *_environment(cpu), text)
+    raw_bodies = {body.name for body in program.kernels.bodies.values() if _is_raw(body)}
+    kernels = [item for item in program.module.functions if called(item) & raw_bodies]
+    main = divided(program.module, lambda function: function in kernels)
+    key = key_of("object", *_environment(cpu), main.raw, main.finished)
     code = cache.get(key)
     if code is None:
         bodies = [_lowered(body, cpu, cache) for body in program.kernels.bodies.values()]
-        runtime = runtime_text(cpu.architecture)
-        helpers = transposing_functions(bodies, cpu.vector_bits)
-        texts = [text, *bodies, *helpers, runtime]
-        if not has_fused_multiply_add(cpu):
-            # The C library would be asked for each single one.
-            texts = [item.replace("llvm.fma.", "llvm.fmuladd.") for item in texts]
-        module = link(texts, exports=[*_EXPORTS, *program.exports])
-        code = emit_object(optimise(module, cpu, _OPTIMISATION), cpu)
+        finished = [text.finished for text in (main, *bodies) if text.finished]
+        module = simplify(link(_fitting([*finished, runtime_text(cpu.architecture)], cpu)), cpu)
+        raw = [text.raw for text in (main, *bodies) if text.raw]
+        if raw:
+            raw += transposing_functions(raw, cpu.vector_bits)
+            names = [function.name for function in kernels]
+            add(module, optimise(link(_fitting(raw, cpu), names), cpu))
+        code = emit_object(internalise(module, [*_EXPORTS, *program.exports]), cpu)
         cache.put(key, code)
     return code
 
 
-def _lowered(body: BodySignature, cpu: CpuDescription, cache: Cache) -> str:
+def _is_raw(body: BodySignature) -> bool:
+    """True where LLVM is to optimise the body and its caller together."""
+    if isinstance(body.function, ComposedBody):
+        return any(map(_is_raw, body.parts))
+    return not isinstance(body.function, EmittedBody) or body.tail is not None
+
+
+def _fitting(texts: list[str], cpu: CpuDescription) -> list[str]:
+    if has_fused_multiply_add(cpu):
+        return texts
+    # The C library would be asked for each single one.
+    return [text.replace("llvm.fma.", "llvm.fmuladd.") for text in texts]
+
+
+def _lowered(body: BodySignature, cpu: CpuDescription, cache: Cache) -> Texts:
     """LLVM IR of a body; its name is the digest of what it is made from."""
     key = key_of("body", *_environment(cpu), body.name)
     held = cache.get(key)
     if held is not None:
-        return held.decode()
+        return Texts(*held.decode().split(_BETWEEN))
+    text = _lower(body)
+    cache.put(key, _BETWEEN.join((text.raw, text.finished)).encode())
+    return text
+
+
+def _lower(body: BodySignature) -> Texts:
+    scalars = scalar_types(body)
     if isinstance(body.function, EmittedBody):
-        text = emit_body(body.function, body.name, body.operands, scalar_types(body), body.tail)
-        cache.put(key, text.encode())
-        return text
+        return emit_body(body.function, body.name, body.operands, scalars, body.tail)
     if isinstance(body.function, ComposedBody):
         parts = [(part.name, part.operands, scalar_types(part)) for part in body.parts]
-        text = emit_composed(body.function, body.name, body.operands, scalar_types(body), parts)
-        cache.put(key, text.encode())
-        return text
+        return emit_composed(body.function, body.name, body.operands, scalars, parts, _is_raw(body))
     # Numba takes a quarter of a second to import, which a cached model must not pay for.
     from .numba_frontend import LoweringError, lower
     from .numba_types import argument_types
 
     try:
-        text = lower(
+        lowered = lower(
             body.function,
             argument_types(body),
             fastmath=body.fastmath,
             name=body.name,
             literal_type=body.literal_type,
             alignment=None,
-        ).ir_text
+        )
     except LoweringError as error:
         raise UnsupportedError(f"a kernel cannot be compiled: {error}") from error
-    cache.put(key, text.encode())
-    return text
+    return Texts(lowered.ir_text)
 
 
 @functools.cache
