@@ -8,7 +8,7 @@ from typing import Final
 
 from ....compiler.spec import Spec
 from ....ir import Extent
-from ..package.save import NamedProgram, parameter_places
+from ..package.save import NamedProgram, parameter_places, weight_pieces
 from ..processors import needed_features
 
 WEIGHTS: Final = "weights.bin"
@@ -49,7 +49,7 @@ def description_text(
         for f in needed_features(compiled.cpu)
     ]
     tables.append(_table("const struct ow_feature", "features", features))
-    nbytes = places[-1][0] + compiled.params[-1].nbytes if places else 0
+    nbytes = sum(map(len, weight_pieces(compiled.params)))
     target = f"{compiled.cpu.triple} {compiled.cpu.name}"
     is_embedded = weights_file is None and nbytes > 0
     fields = {

@@ -34,7 +34,7 @@ _PROGRAM_SOURCES: Final = (
 )
 _COMPILERS: Final = ("cc", "gcc", "clang")
 _FLAGS: Final = ("-std=c11", "-O2", "-fPIC", "-fvisibility=hidden", "-pthread")
-_LINKER_FLAGS: Final = ("-pthread", "-Wl,-z,noexecstack", "-Wl,-z,relro", "-Wl,-z,now")
+_LINKER_FLAGS: Final = ("-pthread", "-Wl,-z,noexecstack", "-Wl,-z,relro", "-Wl,-z,now", "-s")
 
 
 class LinkError(Error):
