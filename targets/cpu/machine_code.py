@@ -36,9 +36,10 @@ def machine_code(program: Program, cpu: CpuDescription) -> bytes:
         finished = [text.finished for text in (main, *bodies) if text.finished]
         module = simplify(link(_fitting([*finished, runtime_text(cpu.architecture)], cpu)), cpu)
         raw = [text.raw for text in (main, *bodies) if text.raw]
+        helpers = transposing_functions([*raw, *finished], cpu.vector_bits)
+        raw += helpers.values()
         if raw:
-            raw += transposing_functions(raw, cpu.vector_bits)
-            names = [function.name for function in kernels]
+            names = [*helpers, *(function.name for function in kernels)]
             add(module, optimise(link(_fitting(raw, cpu), names), cpu))
         code = emit_object(internalise(module, [*_EXPORTS, *program.exports]), cpu)
         cache.put(key, code)

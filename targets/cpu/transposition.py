@@ -36,10 +36,10 @@ def block_function(module: ir.Module, bits: int) -> ir.Function:
     return module.globals.get(name) or ir.Function(module, _TYPE, name)
 
 
-def transposing_functions(texts: Iterable[str], vector_bits: int) -> list[str]:
-    """Modules that define the functions for blocks which these modules call, each once."""
-    sizes = {int(found.group(1)) for text in texts for found in _NAME.finditer(text)}
-    return [_function_text(bits, vector_bits) for bits in sorted(sizes)]
+def transposing_functions(texts: Iterable[str], vector_bits: int) -> dict[str, str]:
+    """Modules that define the functions for blocks which these modules call, by their names."""
+    found = {item.group(): int(item.group(1)) for text in texts for item in _NAME.finditer(text)}
+    return {name: _function_text(found[name], vector_bits) for name in sorted(found)}
 
 
 @functools.cache
