@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from ....compiler.spec import Spec
-from ....ir import Extent
+from ....ir import Extent, UnsupportedError
 from ..package.save import NamedProgram, parameter_places, weight_pieces
 from ..processors import needed_features
 
@@ -15,6 +15,8 @@ WEIGHTS: Final = "weights.bin"
 # Where the weights begin in a file of their own, behind the number that it is known by.
 WEIGHTS_START: Final = 4096
 _SYMBOLIC = -1
+# As in runtime.h and library.h.in.
+_LARGEST_RANK = 16
 _PAGE = 4096
 _ELEMENT_TYPES: Final = {
     name: f"OW_{name.upper()}"
@@ -31,7 +33,8 @@ def description_text(
     """The C file that defines ``ow_description``.
 
     Weights come from the file ``WEIGHTS`` when this is compiled, or when the program runs from
-    ``weights_file`` beside it, whose first number is ``weights_check``.
+    ``weights_file`` beside it, whose first number is ``weights_check``. Raises UnsupportedError for
+    tensors of too many dimensions.
     """
     compiled = item.program
     info = compiled.info
@@ -104,6 +107,11 @@ def _tensors(kind: str, specs: Sequence[Spec], late: frozenset[int]) -> list[str
     """The tables of the inputs or outputs."""
     tables, entries = [], []
     for number, spec in enumerate(specs):
+        if len(spec.shape) > _LARGEST_RANK:
+            raise UnsupportedError(
+                f"{spec.name!r} has {len(spec.shape)} dimensions; libraries and executables take "
+                f"{_LARGEST_RANK}, a package (-o model.owx) any number"
+            )
         stem = f"{kind}_{number}"
         extents = [str(extent if isinstance(extent, int) else _SYMBOLIC) for extent in spec.shape]
         tables.append(_table("const int64_t", f"{stem}_extents", extents))

@@ -25,7 +25,8 @@ from .describe import WEIGHTS, WEIGHTS_START, description_text
 
 _SOURCES: Final = Path(__file__).parent
 _RUNTIME_SOURCES: Final = (
-    *("runtime.c", "tensor.c", "pool.c", "weights.c", "memory.c", "processor.c"),
+    *("runtime.c", "instance.c", "checks.c", "tensor.c"),
+    *("pool.c", "weights.c", "memory.c", "processor.c"),
 )
 _LIBRARY_SOURCES: Final = (*_RUNTIME_SOURCES, "library.c")
 _PROGRAM_SOURCES: Final = (
@@ -118,7 +119,7 @@ def build_program(build: Build, path: Path) -> list[Path]:
     """Link a stand-alone program at ``path``; the files written. Raises as build_library."""
     flags = ["-static"] if build.static else []
     with tempfile.TemporaryDirectory(prefix="opweave-") as place:
-        return _link(build, path, Path(place), _PROGRAM_SOURCES, flags, [])
+        return _link(build, path, Path(place), _PROGRAM_SOURCES, flags, ["-DOW_PROGRAM"])
 
 
 def identifier(name: str) -> str:

@@ -4,11 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAGIC_BYTES = 6, SHORT_HEADER = 10, LONG_HEADER = 12, HEADER_ALIGNMENT = 64 };
+enum {
+    MAGIC_BYTES = 6, SHORT_HEADER = 10, LONG_HEADER = 12, HEADER_ALIGNMENT = 64,
+    LONGEST_HEADER = 1 << 20, DESCRIPTION_ROOM = 24
+};
 static const unsigned char magic[MAGIC_BYTES] = {0x93, 'N', 'U', 'M', 'P', 'Y'};
 
 struct header {
-    char kind;                  /* b, i, u, f, V */
+    char description[DESCRIPTION_ROOM]; /* "<f4"; longer ones are cut */
+    char kind;                  /* b, i, u, f, V; 0: something else */
     int bytes;                  /* of one element */
     int is_big_endian, is_fortran;
     int32_t rank;
@@ -48,21 +52,36 @@ static const char *entry(const char *text, const char *name)
     return *found == ':' ? skip_blanks(found + 1) : NULL;
 }
 
+/* Types that are not one letter and one digit are right, but none of ours: their kind is 0. */
 static int parse_type(const char *text, struct header *header)
 {
+    size_t length = 0;
     char order;
 
-    if (text == NULL || (*text != '\'' && *text != '"'))
+    if (text == NULL || (*text != '\'' && *text != '"' && *text != '['))
         return 0;
-    order = *++text;
-    if (order == '<' || order == '>' || order == '|' || order == '=')
+    if (*text == '[') {
+        (void)snprintf(header->description, sizeof header->description, "of a structure");
+        return 1;
+    }
+    text++;
+    while (text[length] != '\0' && text[length] != '\'' && text[length] != '"')
+        length++;
+    if (length == 0 || text[length] == '\0')
+        return 0;
+    (void)snprintf(header->description, sizeof header->description, "%.*s",
+                   (int)(length < DESCRIPTION_ROOM ? length : DESCRIPTION_ROOM), text);
+    order = *text;
+    if (order == '<' || order == '>' || order == '|' || order == '=') {
         text++;
+        length--;
+    }
     header->is_big_endian = order == '>';
-    header->kind = *text++;
-    if (header->kind == '\0' || *text < '1' || *text > '9')
-        return 0;
-    header->bytes = *text++ - '0';
-    return *text == '\'' || *text == '"';
+    if (length == 2 && text[1] >= '1' && text[1] <= '9') {
+        header->kind = text[0];
+        header->bytes = text[1] - '0';
+    }
+    return 1;
 }
 
 static int parse_extents(const char *text, struct header *header)
@@ -107,7 +126,7 @@ static uint64_t parse_header(const unsigned char *bytes, uint64_t size, struct h
         length |= (uint64_t)bytes[10] << 16 | (uint64_t)bytes[11] << 24;
         start = LONG_HEADER;
     }
-    if (length > size - start || length > 1 << 20)
+    if (length > size - start || length > LONGEST_HEADER)
         return 0;
     text = malloc((size_t)length + 1);
     if (text == NULL)
@@ -195,8 +214,8 @@ int32_t ow_read_npy(const unsigned char *bytes, uint64_t size, int32_t wanted, c
     }
     value->type = type_of(&header, wanted);
     if (value->type == 0) {
-        ow_say(message, "%s has elements of the NumPy type %c%d, which models do not take", what,
-               header.kind, header.bytes);
+        ow_say(message, "%s has elements of the NumPy type %s, which the model does not take; it "
+               "takes %s", what, header.description, ow_type_name(wanted));
         return OW_INVALID;
     }
     value->rank = header.rank;

@@ -1,9 +1,9 @@
 #define _GNU_SOURCE
 #include "pool.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "description.h"
 
@@ -16,6 +16,24 @@ static void *work(void *fields)
     return NULL;
 }
 
+int ow_start_thread(pthread_t *thread, void *(*function)(void *), void *argument)
+{
+    pthread_attr_t attributes;
+    sigset_t all, before;
+    int failed;
+
+    if (pthread_attr_init(&attributes) != 0)
+        return -1;
+    (void)pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    /* Signals are for the threads of the program that uses the model. */
+    sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    failed = pthread_create(thread, &attributes, function, argument);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    return failed ? -1 : 0;
+}
+
 void ow_open_pool(struct ow_pool *pool, int32_t threads)
 {
     memset(pool, 0, sizeof *pool);
@@ -23,44 +41,39 @@ void ow_open_pool(struct ow_pool *pool, int32_t threads)
     atomic_flag_clear(&pool->is_taken);
 }
 
+static void discard(struct ow_pool *pool)
+{
+    free(pool->fields);
+    free(pool->workers);
+    pool->fields = NULL;
+    pool->workers = NULL;
+    pool->worker_count = 0;
+}
+
 /* Start the workers; with fewer than wanted a run is slower, not wrong. */
 static void start(struct ow_pool *pool)
 {
-    pthread_attr_t attributes;
     void *fields = NULL;
 
     if (posix_memalign(&fields, FIELDS_ALIGNMENT, OW_POOL_FIELDS * sizeof(int64_t)) != 0)
         return;
     memset(fields, 0, OW_POOL_FIELDS * sizeof(int64_t));
-    pool->workers = malloc((size_t)pool->threads * sizeof *pool->workers);
-    if (pool->workers == NULL || pthread_attr_init(&attributes) != 0) {
-        free(fields);
-        free(pool->workers);
-        pool->workers = NULL;
-        return;
-    }
     pool->fields = fields;
     pool->fields[OW_POOL_THREADS] = pool->threads;
-    pool->process = getpid();
-    pool->worker_count = 0;
-    (void)pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    pool->workers = malloc((size_t)pool->threads * sizeof *pool->workers);
+    if (pool->workers == NULL) {
+        discard(pool);
+        return;
+    }
     while (pool->worker_count < pool->threads - 1 &&
-           pthread_create(&pool->workers[pool->worker_count], &attributes, work, fields) == 0)
+           ow_start_thread(&pool->workers[pool->worker_count], work, fields) == 0)
         pool->worker_count++;
-    pthread_attr_destroy(&attributes);
 }
 
 int64_t *ow_take_pool(struct ow_pool *pool)
 {
     if (pool->threads < 2 || atomic_flag_test_and_set(&pool->is_taken))
         return NULL;
-    if (pool->fields != NULL && pool->process != getpid()) {
-        /* The workers stayed with the parent, whose memory this is a copy of. */
-        free(pool->fields);
-        free(pool->workers);
-        pool->fields = NULL;
-        pool->workers = NULL;
-    }
     if (pool->fields == NULL)
         start(pool);
     if (pool->fields == NULL)
@@ -73,17 +86,20 @@ void ow_give_back_pool(struct ow_pool *pool)
     atomic_flag_clear(&pool->is_taken);
 }
 
+void ow_forget_workers(struct ow_pool *pool)
+{
+    discard(pool);
+    atomic_flag_clear(&pool->is_taken);
+}
+
 void ow_close_pool(struct ow_pool *pool)
 {
     int32_t number;
 
-    if (pool->fields != NULL && pool->process == getpid()) {
+    if (pool->fields != NULL) {
         ow_stop(pool->fields);
         for (number = 0; number < pool->worker_count; number++)
             pthread_join(pool->workers[number], NULL);
     }
-    free(pool->fields);
-    free(pool->workers);
-    pool->fields = NULL;
-    pool->workers = NULL;
+    discard(pool);
 }

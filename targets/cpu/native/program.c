@@ -101,22 +101,34 @@ static int write_outputs(FILE *file, const struct ow_value *outputs, int is_raw,
     return fflush(file) != 0 ? -1 : status;
 }
 
+/* A file of a new name, with the permissions that any new file gets. */
+static int new_file(char *pattern)
+{
+    int descriptor = mkostemp(pattern, O_CLOEXEC);
+    mode_t mask;
+
+    if (descriptor >= 0) {
+        mask = umask(0);
+        (void)umask(mask);
+        (void)fchmod(descriptor, 0666 & ~mask);
+    }
+    return descriptor;
+}
+
 static int32_t to_file(const char *path, const struct ow_value *outputs, int is_raw, int is_archive,
                        struct ow_message *message)
 {
-    size_t room = strlen(path) + 32;
-    char *temporary = malloc(room);
     struct stat status;
     FILE *file = NULL;
+    char *temporary = NULL;
     int descriptor, is_special = stat(path, &status) == 0 && !S_ISREG(status.st_mode), failed = -1;
 
-    if (temporary == NULL) {
+    /* Beside the file, so that it appears whole or not at all; devices are written themselves. */
+    if (!is_special && asprintf(&temporary, "%s.XXXXXX", path) < 0) {
         ow_say(message, "there is no memory");
         return OW_LIMIT;
     }
-    /* Beside the file, so that it appears whole or not at all; devices are written themselves. */
-    (void)snprintf(temporary, room, is_special ? "%s" : "%s.%ld.tmp", path, (long)getpid());
-    descriptor = open(temporary, O_WRONLY | O_CREAT | O_CLOEXEC | (is_special ? 0 : O_EXCL), 0666);
+    descriptor = is_special ? open(path, O_WRONLY | O_CLOEXEC) : new_file(temporary);
     if (descriptor >= 0 && (file = fdopen(descriptor, "wb")) == NULL)
         close(descriptor);
     if (file != NULL) {
@@ -130,7 +142,7 @@ static int32_t to_file(const char *path, const struct ow_value *outputs, int is_
     }
     if (failed != 0) {
         ow_say(message, "%s cannot be written: %s", path, strerror(errno));
-        if (!is_special && file != NULL)
+        if (!is_special && descriptor >= 0)
             unlink(temporary);
     }
     free(temporary);
@@ -221,9 +233,7 @@ static int32_t bench(const struct ow_arguments *arguments, struct ow_model *mode
     if (times == NULL)
         ow_say(message, "there is no memory");
     while (status == OW_OK && count < WARM_UP_RUNS) {
-        status = ow_infer(model, inputs, outputs, message);
-        if (status == OW_OK)
-            ow_free_values(outputs, about->output_count);
+        status = ow_infer(model, inputs, outputs, message); /* into the same memory each time */
         if (count++ == 0)
             first = now() - begun;
     }
@@ -235,11 +245,10 @@ static int32_t bench(const struct ow_arguments *arguments, struct ow_model *mode
         start = now();
         status = ow_infer(model, inputs, outputs, message);
         times[count++] = now() - start;
-        if (status == OW_OK)
-            ow_free_values(outputs, about->output_count);
     }
     if (status == OW_OK)
         show_times(model, times, count, first, now() - begun);
+    ow_free_values(outputs, about->output_count);
     free(times);
     return status;
 }
@@ -275,6 +284,18 @@ static int32_t compute(const struct ow_arguments *arguments, struct ow_message *
     return status;
 }
 
+/* Files that are opened must not become a standard stream that was closed; using such a stream
+ * stays an error. */
+static void keep_streams_closed(void)
+{
+    int stream;
+
+    for (stream = STDIN_FILENO; stream <= STDERR_FILENO; stream++)
+        if (fcntl(stream, F_GETFD) < 0 &&
+            open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0)
+            return;
+}
+
 int main(int argc, char **argv)
 {
     struct ow_message message = {""};
@@ -283,6 +304,7 @@ int main(int argc, char **argv)
 
     /* A reader that has gone is an error like a full disk, with a message. */
     (void)signal(SIGPIPE, SIG_IGN);
+    keep_streams_closed();
     status = ow_read_arguments(&arguments, argc, argv, &message);
     if (status == OW_OK) {
         if (arguments.action == OW_HELP)

@@ -1,7 +1,9 @@
 #define _GNU_SOURCE
 #include "weights.h"
 
+#ifndef OW_PROGRAM
 #include <dlfcn.h>
+#endif
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,30 +13,41 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "pool.h"
+
 /* Who runs once wants the first answer, who runs often the shortest runs. */
 enum { RUNS_BEFORE_COPY = 2, LEAST_COPIED = 2 << 20, PAGE = 4096 };
 enum { FILE_START = 4096 };     /* weights in a file begin here; its first 8 bytes are a check */
 
-/* The path of a file beside this library or program; 0, or -1 when it does not fit. */
+/* The path of this library, or of this program; its length, 0 when the system does not tell. */
+static size_t own_path(char *own, size_t room)
+{
+#ifdef OW_PROGRAM
+    /* What a program was called by need not be where it is. */
+    ssize_t length = readlink("/proc/self/exe", own, room - 1);
+
+    own[length > 0 ? length : 0] = '\0';
+    return length > 0 ? (size_t)length : 0;
+#else
+    Dl_info information;
+    int length;
+
+    if (dladdr((const void *)&ow_description, &information) == 0 || information.dli_fname == NULL)
+        return 0;
+    length = snprintf(own, room, "%s", information.dli_fname);
+    return length < 0 || (size_t)length >= room ? 0 : (size_t)length;
+#endif
+}
+
+/* The path of a file beside this library or program; 0, or -1 when it is not known. */
 static int beside(char *path, size_t room, const char *name)
 {
-    Dl_info information;
     char own[4096];
     const char *slash;
-    ssize_t length = 0;
     int written;
 
-    if (dladdr((const void *)&ow_description, &information) != 0 &&
-        information.dli_fname != NULL && strchr(information.dli_fname, '/') != NULL) {
-        written = snprintf(own, sizeof own, "%s", information.dli_fname);
-        length = written < 0 || (size_t)written >= sizeof own ? 0 : written;
-    }
-    if (length == 0) {
-        length = readlink("/proc/self/exe", own, sizeof own - 1);
-        if (length <= 0)
-            return -1;
-        own[length] = '\0';
-    }
+    if (own_path(own, sizeof own) == 0)
+        return -1;
     slash = strrchr(own, '/');
     written = snprintf(path, room, "%.*s%s", slash == NULL ? 0 : (int)(slash - own) + 1, own, name);
     return written < 0 || (size_t)written >= room ? -1 : 0;
@@ -51,7 +64,7 @@ static int32_t map_file(struct ow_weights *weights, const char *given, struct ow
 
     if (given != NULL ? snprintf(path, sizeof path, "%s", given) >= (int)sizeof path
                       : beside(path, sizeof path, model->weights_file) != 0) {
-        ow_say(message, "the path of the file of weights, %s, is too long", model->weights_file);
+        ow_say(message, "the path of the file of weights, %s, is too long or not known", model->weights_file);
         return OW_FILES;
     }
     file = open(path, O_RDONLY | O_CLOEXEC);
@@ -140,7 +153,7 @@ void ow_note_run(struct ow_weights *weights)
     if (atomic_load_explicit(&weights->runs, memory_order_relaxed) >= RUNS_BEFORE_COPY ||
         atomic_fetch_add(&weights->runs, 1) != RUNS_BEFORE_COPY - 1)
         return;
-    if (pthread_create(&weights->copier, NULL, copy_weights, weights) == 0)
+    if (ow_start_thread(&weights->copier, copy_weights, weights) == 0)
         weights->is_copied = 1;
 }
 
@@ -150,6 +163,12 @@ void ow_wait_for_copy(struct ow_weights *weights)
         pthread_join(weights->copier, NULL);
         weights->is_copied = 0;
     }
+}
+
+void ow_forget_copier(struct ow_weights *weights)
+{
+    /* What it had not finished stays as it was: nobody waits for it, runs use the mapped ones. */
+    weights->is_copied = 0;
 }
 
 void ow_close_weights(struct ow_weights *weights)

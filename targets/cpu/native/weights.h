@@ -30,6 +30,10 @@ void ow_note_run(struct ow_weights *weights);
 
 /* Waits for the copy if one is being made. */
 void ow_wait_for_copy(struct ow_weights *weights);
+
+/* In the child of a fork, whose parent has the thread that copies. */
+void ow_forget_copier(struct ow_weights *weights);
+
 void ow_close_weights(struct ow_weights *weights);
 
 #endif
