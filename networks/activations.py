@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from ..ir import ModelError
+import numpy as np
+
+from ..ir import Array, ModelError, UnsupportedError
+from ..ops.normalization import lrn
 from . import functional
 from .cell import Cell
 from .initializers import Initializer, initializer
 from .parameter import Parameter
-from .tensor import Expression, Tensor
+from .tensor import Expression, Tensor, apply
 
 
 class ReLU(Cell):
@@ -43,9 +46,12 @@ class LeakyReLU(Cell):
 class PReLU(Cell):
     """Each element, times the parameter ``w`` (one, or one a channel) where it is negative."""
 
-    def __init__(self, channel: int = 1, w: float | Initializer = 0.25) -> None:
+    def __init__(
+        self, channel: int = 1, w: float | Sequence[float] | Initializer | Array = 0.25
+    ) -> None:
         super().__init__()
-        self.w = Parameter(initializer(w, (channel,)))
+        start = np.asarray(w, np.float32) if isinstance(w, (list, tuple)) else w
+        self.w = Parameter(initializer(start, (channel,)), "a")  # type: ignore[arg-type]
 
     def construct(self, x: Expression) -> Tensor:
         """The activation of ``x``."""
@@ -148,8 +154,172 @@ class LogSoftmax(Cell):
         return functional.log_softmax(x, self.axis)
 
 
+class SeLU(Cell):
+    """The self-normalising linear unit (Klambauer 2017)."""
+
+    def construct(self, x: Expression) -> Tensor:
+        """The activation of ``x``."""
+        return functional.selu(x)
+
+
+class CELU(Cell):
+    """``x``, or ``alpha * (exp(x / alpha) - 1)`` where it is negative."""
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        super().__init__()
+        self.alpha = alpha
+
+    def construct(self, x: Expression) -> Tensor:
+        """The activation of ``x``."""
+        return functional.celu(x, self.alpha)
+
+
+class FastGelu(Cell):
+    """``x * sigmoid(1.702 * x)``, which is near to GELU."""
+
+    def construct(self, x: Expression) -> Tensor:
+        """The activation of ``x``."""
+        return functional.fast_gelu(x)
+
+
+class LogSigmoid(Cell):
+    """The logarithm of the sigmoid."""
+
+    def construct(self, x: Expression) -> Tensor:
+        """The activation of ``x``."""
+        return functional.logsigmoid(x)
+
+
+class Softsign(Cell):
+    """``x / (1 + |x|)``."""
+
+    def construct(self, x: Expression) -> Tensor:
+        """The activation of ``x``."""
+        return functional.softsign(x)
+
+
+class Tanhshrink(Cell):
+    """``x - tanh(x)``."""
+
+    def construct(self, x: Expression) -> Tensor:
+        """The activation of ``x``."""
+        return functional.tanhshrink(x)
+
+
+class Hardtanh(Cell):
+    """Each element moved into ``min_val`` to ``max_val``."""
+
+    def __init__(self, min_val: float = -1.0, max_val: float = 1.0) -> None:
+        super().__init__()
+        self.min_val = min_val
+        self.max_val = max_val
+
+    def construct(self, x: Expression) -> Tensor:
+        """The activation of ``x``."""
+        return functional.hardtanh(x, self.min_val, self.max_val)
+
+
+class SoftShrink(Cell):
+    """Each element moved towards 0 by ``lambd``, and 0 where that goes past it."""
+
+    def __init__(self, lambd: float = 0.5) -> None:
+        super().__init__()
+        self.lambd = lambd
+
+    def construct(self, x: Expression) -> Tensor:
+        """The activation of ``x``."""
+        return functional.softshrink(x, self.lambd)
+
+
+class HShrink(Cell):
+    """Each element, or 0 where it is no further than ``lambd`` from 0."""
+
+    def __init__(self, lambd: float = 0.5) -> None:
+        super().__init__()
+        self.lambd = lambd
+
+    def construct(self, x: Expression) -> Tensor:
+        """The activation of ``x``."""
+        return functional.hardshrink(x, self.lambd)
+
+
+class Threshold(Cell):
+    """Each element above ``threshold``, and ``value`` for the others."""
+
+    def __init__(self, threshold: float, value: float) -> None:
+        super().__init__()
+        self.threshold = threshold
+        self.value = value
+
+    def construct(self, x: Expression) -> Tensor:
+        """The activation of ``x``."""
+        return functional.threshold(x, self.threshold, self.value)
+
+
+class GLU(Cell):
+    """The first half along ``axis`` times the sigmoid of the second."""
+
+    def __init__(self, axis: int = -1) -> None:
+        super().__init__()
+        self.axis = axis
+
+    def construct(self, x: Expression) -> Tensor:
+        """The activation of ``x``."""
+        return functional.glu(x, self.axis)
+
+
+class Softmin(Cell):
+    """The softmax of ``-x`` along ``axis``."""
+
+    def __init__(self, axis: int = -1) -> None:
+        super().__init__()
+        self.axis = axis
+
+    def construct(self, x: Expression) -> Tensor:
+        """The activation of ``x``."""
+        return functional.softmin(x, self.axis)
+
+
+class Softmax2d(Cell):
+    """``exp(x)`` divided by its sum over the channels of images."""
+
+    def construct(self, x: Expression) -> Tensor:
+        """The activation of ``x``."""
+        if x.ndim not in (3, 4):
+            raise ModelError(f"Softmax2d takes images, with or without a batch, not {x.type}")
+        return functional.softmax(x, -3)
+
+
+class LRN(Cell):
+    """Each element divided by a power of what the ``2 depth_radius + 1`` near channels hold.
+
+    ``x / (bias + alpha * sum(x ** 2)) ** beta`` (Krizhevsky 2012).
+    """
+
+    def __init__(
+        self,
+        depth_radius: int = 5,
+        bias: float = 1.0,
+        alpha: float = 1.0,
+        beta: float = 0.5,
+        norm_region: str = "ACROSS_CHANNELS",
+    ) -> None:
+        super().__init__()
+        if norm_region != "ACROSS_CHANNELS":
+            raise UnsupportedError(f"LRN: norm_region {norm_region!r}; there is ACROSS_CHANNELS")
+        self.depth_radius, self.bias, self.alpha, self.beta = depth_radius, bias, alpha, beta
+
+    def construct(self, x: Expression) -> Tensor:
+        """The activation of ``x``."""
+        size = 2 * self.depth_radius + 1
+        options = {"alpha": self.alpha * size, "beta": float(self.beta), "bias": float(self.bias)}
+        return apply(lrn, x, size=size, **options)
+
+
 _NAMES: dict[str, Callable[[], Cell]] = {
+    "softmin": Softmin,
     "softmax": Softmax,
+    "softmax2d": Softmax2d,
     "logsoftmax": LogSoftmax,
     "relu": ReLU,
     "relu6": ReLU6,
@@ -163,6 +333,13 @@ _NAMES: dict[str, Callable[[], Cell]] = {
     "hsigmoid": HSigmoid,
     "silu": SiLU,
     "mish": Mish,
+    "tanhshrink": Tanhshrink,
+    "hardtanh": Hardtanh,
+    "fast_gelu": FastGelu,
+    "softsign": Softsign,
+    "logsigmoid": LogSigmoid,
+    "softshrink": SoftShrink,
+    "hshrink": HShrink,
 }
 
 

@@ -2,7 +2,9 @@
 
 The classes are MindSpore's in look and naming, so that its checkpoints fit: attributes that are
 cells or parameters are registered in the order they are set, and a parameter is called by the
-attributes that lead to it (``layer1.0.conv1.weight``). Networks are for inference: batch
+attributes that lead to it (``layer1.0.conv1.weight``). As in MindSpore, names are given when
+attributes are set, from the inside out: of several places that share a parameter, the one set
+last names it. Networks are for inference: batch
 normalisation uses its moving statistics and dropout passes everything on.
 """
 
@@ -12,8 +14,8 @@ import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..ir import Graph, ModelError, TensorType
-from .parameter import Parameter
+from ..ir import Graph, ModelError, TensorType, UnsupportedError
+from .parameter import Parameter, ParameterTuple
 from .tensor import Operand, Tensor, Trace, current_trace, tracing, value_of
 
 
@@ -52,18 +54,25 @@ class Cell:
 
     def __setattr__(self, name: str, value: Any) -> None:
         cells, parameters = self.__dict__.get("_cells"), self.__dict__.get("_parameters")
-        if isinstance(value, (Cell, Parameter)):
+        if isinstance(value, (Cell, Parameter, ParameterTuple)):
             if cells is None or parameters is None:
                 raise ModelError(
                     f"{type(self).__name__}: call super().__init__() before setting {name!r}"
                 )
+            if isinstance(value, ParameterTuple):
+                for item in value:
+                    self.insert_param_to_cell(item.name or name, item)
+                object.__setattr__(self, name, value)
+                return
             self.__dict__.pop(name, None)
             if isinstance(value, Cell):
                 parameters.pop(name, None)
+                if self._auto_prefix:
+                    value.update_parameters_name(f"{name}.")
                 cells[name] = value
             else:
                 cells.pop(name, None)
-                parameters[name] = value
+                self.insert_param_to_cell(name, value)
             return
         if cells is not None and parameters is not None:
             cells.pop(name, None)
@@ -84,11 +93,26 @@ class Cell:
                 return
         object.__delattr__(self, name)
 
-    def insert_child_to_cell(self, name: str, cell: Cell) -> None:
-        """Register a cell under a name that need not be an identifier."""
-        if name in self._cells:
-            raise ModelError(f"{type(self).__name__} already has a cell {name!r}")
-        self._cells[name] = cell
+    def insert_child_to_cell(self, child_name: str, child_cell: Cell) -> None:
+        """Register a cell under a name that need not be an identifier.
+
+        Its parameters keep their names, as in MindSpore; ``update_parameters_name`` of the
+        child puts the name in front of them.
+        """
+        if child_name in self._cells:
+            raise ModelError(f"{type(self).__name__} already has a cell {child_name!r}")
+        self._cells[child_name] = child_cell
+
+    def insert_param_to_cell(self, param_name: str, param: Parameter) -> None:
+        """Register a parameter, which takes the name if it has none."""
+        if not param.name:
+            param.name = param_name
+        self._parameters[param_name] = param
+
+    def update_parameters_name(self, prefix: str = "") -> None:
+        """Name all parameters by the attributes that lead to them, with ``prefix`` in front."""
+        for name, parameter in self.parameters_and_names():
+            parameter.name = prefix + name
 
     # --- parts and parameters ------------------------------------------------------------
 
@@ -107,54 +131,64 @@ class Cell:
                 continue
             seen.add(id(cell))
             yield name, cell
-            below = []
-            for child_name, child in cell.name_cells().items():
-                own = child_name if cell._auto_prefix else ""
-                below.append((".".join(part for part in (name, own) if part), child))
+            below = [
+                (f"{name}.{child_name}" if name else child_name, child)
+                for child_name, child in cell.name_cells().items()
+            ]
             pending.extend(reversed(below))
 
     def parameters_and_names(self, name_prefix: str = "") -> Iterator[tuple[str, Parameter]]:
-        """All parameters with their full names, as checkpoints order them.
+        """All parameters with the attributes that lead to them, as checkpoints order them.
 
-        A parameter that several cells share comes once, under its first name. Two different
-        parameters with one name raise ModelError.
+        A parameter that several cells share comes once, where it is found first. Checkpoints
+        know it by its ``name``, which mostly is the same.
         """
         seen: set[int] = set()
-        names: set[str] = set()
         for prefix, cell in self.cells_and_names(name_prefix):
             for attribute, parameter in cell._parameters.items():
-                if id(parameter) in seen:
-                    continue
-                seen.add(id(parameter))
-                own = parameter.own_name or attribute
-                name = f"{prefix}.{own}" if prefix else own
-                if name in names:
-                    raise ModelError(
-                        f"{type(self).__name__} has two parameters called {name!r}; give one of "
-                        "them another name"
-                    )
-                names.add(name)
-                yield name, parameter
+                if id(parameter) not in seen:
+                    seen.add(id(parameter))
+                    yield f"{prefix}.{attribute}" if prefix else attribute, parameter
 
     def get_parameters(self) -> Iterator[Parameter]:
         """All parameters, in the order of checkpoints."""
         return (parameter for _, parameter in self.parameters_and_names())
 
     def parameters_dict(self) -> dict[str, Parameter]:
-        """All parameters by full name."""
-        return dict(self.parameters_and_names())
+        """All parameters by their names, in the order of checkpoints.
+
+        Raises ModelError when two different parameters have one name.
+        """
+        found: dict[str, Parameter] = {}
+        for parameter in self.get_parameters():
+            if found.setdefault(parameter.name, parameter) is not parameter:
+                raise ModelError(
+                    f"{type(self).__name__} has two parameters called {parameter.name!r}; give "
+                    "one of them another name"
+                )
+        return found
 
     def trainable_params(self) -> list[Parameter]:
         """The parameters that training would change: all but moving statistics."""
         return [parameter for parameter in self.get_parameters() if parameter.requires_grad]
 
+    def untrainable_params(self) -> list[Parameter]:
+        """The parameters that training would leave alone."""
+        return [parameter for parameter in self.get_parameters() if not parameter.requires_grad]
+
     def init_parameters_data(self, seed: int = 0) -> None:
-        """Give all parameters their full names, and new ones the numbers that ``seed`` gives.
+        """Give new parameters the numbers that follow from ``seed`` and their names.
 
         Nothing is drawn before it is needed. Parameters whose data was set keep it.
         """
-        for name, parameter in self.parameters_and_names():
-            parameter.give_name(name, seed)
+        for parameter in self.parameters_dict().values():
+            parameter.begin(seed)
+
+    def set_train(self, mode: bool = True) -> Cell:
+        """The cell itself, which always infers; raises UnsupportedError for training."""
+        if mode:
+            raise UnsupportedError(f"{type(self).__name__}: opweave infers, it does not train")
+        return self
 
     # --- inputs --------------------------------------------------------------------------
 
@@ -205,9 +239,9 @@ def trace(
     """
     types = types or network.get_inputs()
     held = network.parameters_dict()
-    for full_name, parameter in held.items():
-        if not parameter.is_named:
-            parameter.give_name(full_name, 0)
+    for parameter in held.values():
+        if not parameter.has_numbers:
+            parameter.begin(0)
     graph = Graph(name or type(network).__name__)
     under_way = Trace(
         graph,

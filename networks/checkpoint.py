@@ -250,7 +250,7 @@ def save_checkpoint(
 def _named(save_obj: Any) -> list[tuple[str, Any]]:
     if isinstance(save_obj, Cell):
         save_obj.init_parameters_data()
-        return list(save_obj.parameters_and_names())
+        return list(save_obj.parameters_dict().items())
     if isinstance(save_obj, (Mapping, Checkpoint)):
         return list(save_obj.items())
     try:

@@ -12,10 +12,12 @@ import math
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 
 from ..ir import Array, LazyArray, ModelError, TensorType
+from ..ir.data_type import kind_of
 
 
 class Initializer:
@@ -97,6 +99,17 @@ class XavierUniform(Initializer):
 
 
 @dataclass(frozen=True, slots=True)
+class XavierNormal(Initializer):
+    """Normal with standard deviation ``gain * sqrt(2 / (fan_in + fan_out))`` (Glorot)."""
+
+    gain: float = 1.0
+
+    def draw(self, generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        """Normal numbers."""
+        return _normal(generator, shape, self.gain * math.sqrt(2.0 / sum(fans(shape))))
+
+
+@dataclass(frozen=True, slots=True)
 class HeUniform(Initializer):
     """Uniform up to ``gain * sqrt(3 / fan)`` (He); ``mode`` is "fan_in" or "fan_out"."""
 
@@ -170,6 +183,8 @@ _NAMES = {
     "truncatednormal": TruncatedNormal,
     "xavier_uniform": XavierUniform,
     "xavieruniform": XavierUniform,
+    "xavier_normal": XavierNormal,
+    "xaviernormal": XavierNormal,
     "he_uniform": HeUniform,
     "heuniform": HeUniform,
     "he_normal": HeNormal,
@@ -185,15 +200,19 @@ class Initialization:
     initializer: Initializer
 
 
+# How a parameter begins: an initialiser, its MindSpore name, a number or an array.
+Start: TypeAlias = Initializer | str | float | Array
+
+
 def initializer(
-    init: Initializer | str | float | Array, shape: Sequence[int], dtype: str = "float32"
+    init: Start, shape: Sequence[int], dtype: object = "float32"
 ) -> Initialization | Array:
     """What ``init`` stands for: an initialiser, its MindSpore name, a number, or an array.
 
-    Nothing is drawn yet. Raises ModelError for an unknown name and for an array that does
-    not have the wanted type.
+    Nothing is drawn yet. ``dtype`` is what :func:`element_type` takes. Raises ModelError for an
+    unknown name and for an array that does not have the wanted type.
     """
-    type_ = TensorType(dtype, tuple(shape))
+    type_ = TensorType(element_type(dtype), tuple(shape))
     if isinstance(init, np.ndarray):
         if TensorType.of(init) != type_:
             raise ModelError(f"an array {TensorType.of(init)} cannot begin a parameter {type_}")
@@ -203,6 +222,30 @@ def initializer(
             raise ModelError(f"there is no initialiser {init!r}; there are: {', '.join(_NAMES)}")
         init = _NAMES[init.lower()]()
     return Initialization(type_, init if isinstance(init, Initializer) else Constant(float(init)))
+
+
+def weight_start(given: Start | None) -> Start:
+    """How weights begin in MindSpore's layers, if nothing else is given."""
+    return HeUniform(math.sqrt(5)) if given is None else given
+
+
+def bias_start(given: Start | None, weight_shape: Sequence[int]) -> Start:
+    """How a bias begins in MindSpore's layers, if nothing else is given."""
+    if given is not None:
+        return given
+    inputs, _ = fans(weight_shape)
+    return Uniform(1.0 / math.sqrt(inputs)) if inputs else 0.0
+
+
+def element_type(dtype: object) -> str:
+    """The element type's name: "float32" for itself, NumPy's type, or MindSpore's.
+
+    Raises UnsupportedError for what is none.
+    """
+    text = dtype.__name__ if isinstance(dtype, type) else str(dtype)
+    name = text.rpartition(".")[2].lower().rstrip("_")
+    kind_of(name)
+    return name
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from ..ir import Array, LazyArray, ModelError, TensorType, Value
@@ -15,7 +17,8 @@ class Parameter(Expression):
 
     ``data`` is an array, a lazily read one (a file's), or what :func:`initializer` gives:
     then the numbers are drawn when they are first asked for, once the network has been
-    named. ``name`` is the parameter's name within its cell, by default the attribute's.
+    named. ``name`` is by default the attribute's that the parameter is assigned to; cells give
+    it the names that lead to it when they are assigned themselves, as MindSpore's do.
     ``requires_grad`` is kept for MindSpore's sake: opweave does not train.
     """
 
@@ -28,7 +31,6 @@ class Parameter(Expression):
         self._type = TensorType.of(data) if isinstance(data, np.ndarray) else data.type
         self._data: Array | LazyArray | Initialization = data
         self._drawn: Drawn | None = None
-        self.own_name = name
         self.requires_grad = requires_grad
         self.name = name
         # What checkpoints call the element type where NumPy has no name of its own for it.
@@ -43,15 +45,14 @@ class Parameter(Expression):
         return self._type
 
     @property
-    def is_named(self) -> bool:
-        """True when a network has given the parameter its full name."""
+    def has_numbers(self) -> bool:
+        """False as long as the numbers are still to be drawn and :meth:`begin` was not called."""
         return self._drawn is not None or not isinstance(self._data, Initialization)
 
-    def give_name(self, name: str, seed: int) -> None:
-        """Set the full name; numbers that are still to be drawn follow from it and ``seed``."""
-        self.name = name
+    def begin(self, seed: int) -> None:
+        """Numbers that are still to be drawn follow from the name and ``seed`` from here on."""
         if isinstance(self._data, Initialization):
-            self._drawn = Drawn(self._data, name, seed)
+            self._drawn = Drawn(self._data, self.name, seed)
 
     def set_data(self, data: Array | LazyArray) -> None:
         """Replace the numbers; raises ModelError when type or shape differ."""
@@ -85,3 +86,21 @@ class Parameter(Expression):
                 "cells in CellList or SequentialCell, not in Python's"
             )
         return Value(name)
+
+
+class ParameterTuple(tuple[Parameter, ...]):
+    """Several parameters; as an attribute of a cell they are registered by their own names.
+
+    Raises ModelError for what is not a parameter, and for two of one name.
+    """
+
+    def __new__(cls, parameters: Iterable[Parameter] = ()) -> ParameterTuple:
+        """The parameters in order; one may come more than once."""
+        found = tuple(parameters)
+        by_name: dict[str, Parameter] = {}
+        for item in found:
+            if not isinstance(item, Parameter):
+                raise ModelError(f"ParameterTuple holds parameters, not {type(item).__name__}")
+            if item.name and by_name.setdefault(item.name, item) is not item:
+                raise ModelError(f"ParameterTuple: two parameters are called {item.name!r}")
+        return super().__new__(cls, found)

@@ -10,10 +10,11 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ..ir import Array, Dim, Extent, Graph, LazyArray, ModelError, Op, TensorType, Value
-from ..ir.data_type import is_float
+from ..ir.data_type import is_float, item_size
 from ..ir.dim import ceil_divide, floor_divide, product
 from ..ops.cast import cast
-from ..ops.elementwise_arithmetic import add, div, mul, neg, sub
+from ..ops.elementwise_arithmetic import add, div, mul, neg, pow_, sub
+from ..ops.elementwise_logic import greater, greater_equal, less, less_equal
 from ..ops.matmul import matmul
 from ..ops.movement import slice_, transpose
 from ..ops.reduce import reduce_mean, reduce_sum
@@ -143,6 +144,21 @@ class Expression:
     def __neg__(self) -> Tensor:
         return apply(neg, self)
 
+    def __pow__(self, other: Operand) -> Tensor:
+        return binary(pow_, self, other)
+
+    def __lt__(self, other: Operand) -> Tensor:
+        return binary(less, self, other)
+
+    def __le__(self, other: Operand) -> Tensor:
+        return binary(less_equal, self, other)
+
+    def __gt__(self, other: Operand) -> Tensor:
+        return binary(greater, self, other)
+
+    def __ge__(self, other: Operand) -> Tensor:
+        return binary(greater_equal, self, other)
+
     def astype(self, dtype: str) -> Tensor:
         """The elements converted to another type."""
         return apply(cast, self, to=dtype)
@@ -152,11 +168,15 @@ class Expression:
         wanted = tuple(shape[0]) if len(shape) == 1 and not _is_extent(shape[0]) else shape
         return apply(reshape, self, shape=_completed(self.type, wanted))
 
+    view = reshape
+
     def transpose(self, *axes: Any) -> Tensor:
         """The axes in another order; reversed without ``axes``."""
         order = tuple(axes[0]) if len(axes) == 1 and not isinstance(axes[0], int) else axes
         order = order or tuple(reversed(range(self.ndim)))
         return apply(transpose, self, permutation=tuple(self.type.axis(axis) for axis in order))
+
+    permute = transpose
 
     def swapaxes(self, first: int, second: int) -> Tensor:
         """The two axes exchanged."""
@@ -171,6 +191,8 @@ class Expression:
             raise ModelError(f"expand_dims: axis {axis} is out of range for {self.type}")
         place = axis % (self.ndim + 1)
         return self.reshape(*self.shape[:place], 1, *self.shape[place:])
+
+    unsqueeze = expand_dims
 
     def squeeze(self, axis: int | Sequence[int] | None = None) -> Tensor:
         """Without these axes of one element; without all of them if ``axis`` is None."""
@@ -194,12 +216,12 @@ class Expression:
 
     def mean(self, axis: int | Sequence[int] | None = None, keep_dims: bool = False) -> Tensor:
         """The mean over ``axis``, or over everything."""
-        axes = _axes(self.type, axis)
+        axes = axes_of(self.type, axis)
         return apply(reduce_mean, self, axes=axes, keepdims=keep_dims)
 
     def sum(self, axis: int | Sequence[int] | None = None, keep_dims: bool = False) -> Tensor:
         """The sum over ``axis``, or over everything."""
-        axes = _axes(self.type, axis)
+        axes = axes_of(self.type, axis)
         return apply(reduce_sum, self, axes=axes, keepdims=keep_dims)
 
     def __getitem__(self, index: Any) -> Tensor:
@@ -272,15 +294,36 @@ def apply(op: Op, *operands: Operand | None, **attributes: Any) -> Tensor:
 
 
 def binary(op: Op, left: Operand, right: Operand) -> Tensor:
-    """``op`` of two operands, of which one may be a Python number.
+    """``op`` of two operands, of which one may be a Python number; types as :func:`in_common`."""
+    return apply(op, *in_common(left, right))
 
-    The number takes the element type of the other operand; a fraction makes whole numbers
-    float32, as in MindSpore.
+
+def in_common(left: Operand, right: Operand) -> tuple[Tensor, Tensor]:
+    """Two operands as tensors of one element type, MindSpore's way.
+
+    A Python number takes the type of the other operand, a fraction beside whole numbers makes
+    them float32. Of two types the floating, then the wider one is taken; what neither holds
+    goes to the next that holds both.
     """
     left, right = _with_number(left, right), _with_number(right, left)
     trace = current_trace()
     dtype = next((item.dtype for item in (left, right) if isinstance(item, Expression)), "float32")
-    return apply(op, *(Tensor(trace, value_of(trace, operand, dtype)) for operand in (left, right)))
+    one, other = (Tensor(trace, value_of(trace, item, dtype)) for item in (left, right))
+    if one.dtype == other.dtype:
+        return one, other
+    common = _common_type(one.dtype, other.dtype)
+    return tuple(t if t.dtype == common else t.astype(common) for t in (one, other))  # type: ignore[return-value]
+
+
+def _common_type(left: str, right: str) -> str:
+    floats = [name for name in (left, right) if is_float(name)]
+    if len(floats) == 1:
+        return floats[0]
+    if {left, right} == {"float16", "bfloat16"}:
+        return "float32"
+    if floats:
+        return max(floats, key=item_size)
+    return np.promote_types(left, right).name
 
 
 def _with_number(operand: Operand, other: Operand) -> Operand:
@@ -313,7 +356,8 @@ def _completed(type_: TensorType, shape: Sequence[Any]) -> tuple[Extent, ...]:
     return (*extents[:place], floor_divide(size, known), *extents[place + 1 :])
 
 
-def _axes(type_: TensorType, axis: int | Sequence[int] | None) -> tuple[int, ...]:
+def axes_of(type_: TensorType, axis: int | Sequence[int] | None) -> tuple[int, ...]:
+    """Axes as non-negative numbers; None and () are all of them."""
     if axis is None or (not isinstance(axis, int) and len(axis) == 0):
         return tuple(range(type_.rank))
     return tuple(type_.axis(item) for item in ((axis,) if isinstance(axis, int) else axis))
