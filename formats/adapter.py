@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any
 
+from ..compiler.spec import Spec
 from ..ir import FormatError, Graph, LimitError, ModelError
 from .limits import DEFAULT_LIMITS, Limits
 
@@ -24,12 +25,26 @@ class Metadata:
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class LoadedModel:
     """A graph with the name of the format it came in."""
 
     graph: Graph
     format: str
     metadata: Metadata = field(default_factory=Metadata)
+
+    @property
+    def inputs(self) -> tuple[Spec, ...]:
+        """Names, element types and shapes of the inputs."""
+        graph = self.graph
+        types = [(value.node, graph.type(value)) for value in graph.inputs]
+        return tuple(Spec(name, type_.dtype, type_.shape) for name, type_ in types)
+
+    @property
+    def outputs(self) -> tuple[Spec, ...]:
+        """Names, element types and shapes of the outputs."""
+        graph = self.graph
+        types = zip(graph.output_names, map(graph.type, graph.outputs), strict=True)
+        return tuple(Spec(name, type_.dtype, type_.shape) for name, type_ in types)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +58,7 @@ class Format:
     name: str
     suffixes: tuple[str, ...]
     sniff: Callable[[bytes], bool]
-    read: Callable[..., Model]
+    read: Callable[..., LoadedModel]
     write: Callable[..., bytes]
 
 
@@ -79,7 +94,7 @@ def load(
     format: str | None = None,
     limits: Limits = DEFAULT_LIMITS,
     **options: Any,
-) -> Model:
+) -> LoadedModel:
     """Read a model file: a path, bytes or an open file.
 
     The format is the one named, else the one whose mark the content bears (the suffix

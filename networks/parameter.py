@@ -33,6 +33,8 @@ class Parameter(Expression):
         self._drawn: Drawn | None = None
         self.requires_grad = requires_grad
         self.name = name
+        # Counts how often the numbers became others, so that nothing old is run.
+        self.version = 0
         # What checkpoints call the element type where NumPy has no name of its own for it.
         self.stored_type = ""
 
@@ -53,6 +55,7 @@ class Parameter(Expression):
         """Numbers that are still to be drawn follow from the name and ``seed`` from here on."""
         if isinstance(self._data, Initialization):
             self._drawn = Drawn(self._data, self.name, seed)
+            self.version += 1
 
     def set_data(self, data: Array | LazyArray) -> None:
         """Replace the numbers; raises ModelError when type or shape differ."""
@@ -60,6 +63,7 @@ class Parameter(Expression):
         if given != self._type:
             raise ModelError(f"parameter {self.name!r} is {self._type}; it cannot become {given}")
         self._data, self._drawn = data, None
+        self.version += 1
 
     def held(self) -> Array | LazyArray:
         """The numbers as a graph keeps them."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from opweave.api import ModelNotFoundError, build, compile, export, load, save
     from opweave.compiler.session import Session
     from opweave.compiler.spec import Spec
-    from opweave.formats.adapter import Model
+    from opweave.formats.adapter import LoadedModel
     from opweave.formats.limits import Limits
     from opweave.formats.onnx.registry import register_operator
     from opweave.ir import (
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Value,
         symbol,
     )
+    from opweave.model import Model
     from opweave.networks.checkpoint import (
         load_checkpoint,
         load_param_into_net,
@@ -47,6 +48,7 @@ __all__ = [
     "Graph",
     "LimitError",
     "Limits",
+    "LoadedModel",
     "Model",
     "ModelError",
     "ModelNotFoundError",
@@ -84,7 +86,8 @@ _PUBLIC = {
     "Graph": "opweave.ir:Graph",
     "LimitError": "opweave.ir:LimitError",
     "Limits": "opweave.formats.limits:Limits",
-    "Model": "opweave.formats.adapter:Model",
+    "LoadedModel": "opweave.formats.adapter:LoadedModel",
+    "Model": "opweave.model:Model",
     "ModelError": "opweave.ir:ModelError",
     "ModelNotFoundError": "opweave.api:ModelNotFoundError",
     "NoKernelError": "opweave.ir:NoKernelError",

@@ -15,7 +15,7 @@ from .compiler.options import CompileOptions
 from .compiler.session import Session
 from .compiler.target import Target
 from .formats import adapter
-from .formats.adapter import Metadata, Model
+from .formats.adapter import LoadedModel, Metadata
 from .formats.limits import DEFAULT_LIMITS, Limits
 from .ir import Graph, ModelError, TensorType, UnsupportedError
 
@@ -31,7 +31,7 @@ class _Message(Protocol):
 
 
 File: TypeAlias = bytes | str | os.PathLike[str] | IO[bytes] | _Message
-Source: TypeAlias = "File | Model | Graph | Cell"
+Source: TypeAlias = "File | LoadedModel | Graph | Cell"
 
 # How much of a wrong name must agree with one that is suggested.
 _CLOSE = 0.75
@@ -50,7 +50,7 @@ def load(
     format: str | None = None,
     limits: Limits = DEFAULT_LIMITS,
     **options: Any,
-) -> Model:
+) -> LoadedModel:
     """Read a model: a path, the file's bytes, an open binary file or an ``onnx.ModelProto``.
 
     The content decides which format it is, the suffix only between formats that it fits
@@ -188,7 +188,7 @@ def build(
     )
 
 
-def model_of(source: Source, input_types: Sequence[TensorType | Any] = ()) -> Model:
+def model_of(source: Source, input_types: Sequence[TensorType | Any] = ()) -> LoadedModel:
     """The model that ``source``, anything :func:`compile` takes, stands for.
 
     A string is a path if there is such a file, else the name of a built-in network.
@@ -197,8 +197,8 @@ def model_of(source: Source, input_types: Sequence[TensorType | Any] = ()) -> Mo
     if isinstance(source, str) and not os.path.exists(source):
         return _network(source, types)
     if isinstance(source, Graph):
-        return _fixed(Model(source, "graph"), types)
-    if isinstance(source, Model):
+        return _fixed(LoadedModel(source, "graph"), types)
+    if isinstance(source, LoadedModel):
         return _fixed(source, types)
     if isinstance(source, (bytes, bytearray, memoryview, str, os.PathLike)):
         return _fixed(load(source), types)
@@ -208,13 +208,13 @@ def model_of(source: Source, input_types: Sequence[TensorType | Any] = ()) -> Mo
 
     if not isinstance(source, Cell):
         raise ModelError(
-            "a model is a path, bytes, an open file, a Model, a Graph, a network definition or "
+            "a model is a path, bytes, an open file, what load gave, a Graph, a network or "
             f"the name of a built-in network, not {type(source).__name__}"
         )
-    return Model(trace(source, *types), NETWORK)
+    return LoadedModel(trace(source, *types), NETWORK)
 
 
-def _network(name: str, types: Sequence[TensorType]) -> Model:
+def _network(name: str, types: Sequence[TensorType]) -> LoadedModel:
     """A built-in network with seeded parameters; raises ModelNotFoundError."""
     from .networks.cell import trace
     from .networks.registry import network_named, network_names
@@ -224,7 +224,7 @@ def _network(name: str, types: Sequence[TensorType]) -> Model:
         raise ModelNotFoundError(_not_found(name, names))
     network, default_types = network_named(name)
     graph = trace(network, *(types or default_types))
-    return Model(graph, NETWORK, Metadata(producer="opweave"))
+    return LoadedModel(graph, NETWORK, Metadata(producer="opweave"))
 
 
 def _not_found(name: str, networks: Sequence[str]) -> str:
@@ -240,7 +240,7 @@ def _not_found(name: str, networks: Sequence[str]) -> str:
     return f"there is no file {name!r} and no built-in network of that name{hint}"
 
 
-def _fixed(model: Model, types: Sequence[TensorType]) -> Model:
+def _fixed(model: LoadedModel, types: Sequence[TensorType]) -> LoadedModel:
     """The model with its inputs' shapes fixed to those of ``types``, in order."""
     if not types:
         return model
@@ -254,4 +254,4 @@ def _fixed(model: Model, types: Sequence[TensorType]) -> Model:
         value.node: type_.static_shape for value, type_ in zip(graph.inputs, types, strict=True)
     }
     fixed = graph.substitute(fixed_symbols(graph, shapes))
-    return Model(fixed, model.format, model.metadata)
+    return LoadedModel(fixed, model.format, model.metadata)

@@ -19,7 +19,7 @@ from ...ir import (
     symbol,
 )
 from .. import record_cipher
-from ..adapter import Metadata, Model, read_source
+from ..adapter import LoadedModel, Metadata, read_source
 from ..external import ExternalData
 from ..limits import DEFAULT_LIMITS, Limits
 from ..wire_scan import scan
@@ -66,7 +66,7 @@ def read_model(
     limits: Limits = DEFAULT_LIMITS,
     dec_key: bytes | str | None = None,
     dec_mode: str = "AES-GCM",
-) -> Model:
+) -> LoadedModel:
     """As :func:`read`, with what the file says about itself."""
     data, place = read_source(source, limits)
     decode: Callable[[memoryview], memoryview] | None = None
@@ -88,7 +88,7 @@ def read_model(
         versions={"MindIR": proto.mind_ir_version},
         properties={entry.key: entry.value for entry in proto.user_info},
     )
-    return Model(graph, "MINDIR", metadata)
+    return LoadedModel(graph, "MINDIR", metadata)
 
 
 def _parsed(data: bytes, limits: Limits) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ...ir import Array, FormatError, Graph, LimitError, ModelError, UnsupportedError
-from ..adapter import Metadata, Model, read_source
+from ..adapter import LoadedModel, Metadata, read_source
 from ..builder import Place
 from ..external import ExternalData
 from ..limits import DEFAULT_LIMITS, Limits
@@ -46,7 +46,7 @@ def read_model(
     folder: str | os.PathLike[str] | None = None,
     limits: Limits = DEFAULT_LIMITS,
     constants: Mapping[str, Array] | None = None,
-) -> Model:
+) -> LoadedModel:
     """As :func:`read`, with what the file says about itself."""
     proto, place = _parsed(source, limits)
     where = Path(folder) if folder is not None else place
@@ -82,7 +82,7 @@ def read_model(
         versions={"IR": proto.ir_version, **{d or "ai.onnx": v for d, v in opsets.items()}},
         properties=properties,
     )
-    return Model(graph, "ONNX", metadata)
+    return LoadedModel(graph, "ONNX", metadata)
 
 
 def _listed(items: list[str]) -> str:

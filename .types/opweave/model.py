@@ -1,0 +1,1 @@
+../../opweave/model.py
