@@ -95,15 +95,24 @@ def strassen_plan(rows: Extent, inner: int, columns: int, width: int) -> Strasse
 
 
 def pack_quarters(weights: Array, plan: StrassenPlan) -> Array:
-    """``weights`` [inner, columns] as quarters of pairs of panels, zeros behind the last column."""
+    """``weights`` [inner, columns] as quarters of pairs of panels, zeros behind the last column.
+
+    In the place of the second quarter, upper right, is the sum T2 = B22 - B12 + B11 of
+    :mod:`.strassen_writer`: all others are differences of two of these four.
+    """
     padded = np.zeros((plan.inner, 2 * plan.half), weights.dtype)
     padded[:, : plan.columns] = weights
     cut = padded.reshape(plan.chunks, 2, plan.depth, 2, plan.pairs, plan.panel)
-    return np.ascontiguousarray(cut.transpose(4, 0, 1, 3, 2, 5)).reshape(plan.packed_shape)
+    packed = cut.transpose(4, 0, 1, 3, 2, 5).reshape(plan.packed_shape)
+    upper, _, _, lower = (packed[:, :, k].astype(np.float64) for k in range(QUARTERS))
+    packed[:, :, 1] = lower - packed[:, :, 1] + upper
+    return packed
 
 
 def unpack_quarters(packed: Array, columns: int) -> Array:
-    """The matrix that :func:`pack_quarters` packed."""
+    """The matrix that :func:`pack_quarters` packed, in float64; a quarter of it was rounded."""
     pairs, chunks, _, depth, panel = packed.shape
-    parts = packed.reshape(pairs, chunks, 2, 2, depth, panel).transpose(1, 2, 4, 3, 0, 5)
-    return parts.reshape(chunks * 2 * depth, 2 * pairs * panel)[:, :columns]
+    parts = packed.astype(np.float64)
+    parts[:, :, 1] = parts[:, :, 3] - parts[:, :, 1] + parts[:, :, 0]
+    cut = parts.reshape(pairs, chunks, 2, 2, depth, panel).transpose(1, 2, 4, 3, 0, 5)
+    return cut.reshape(chunks * 2 * depth, 2 * pairs * panel)[:, :columns]

@@ -42,8 +42,10 @@ from .tile import (
 )
 
 POINTER = ir.PointerType()
-# Of each chain: its products' numbers in the order of the packed rows, and how many quarters
-# of the result it gives.
+# Of each product, in the order of the packed rows: the packed quarter of the weights, and which
+# one is subtracted from it; they are B11, T2, B21 and B22.
+_PANELS = ((0, None), (2, None), (1, None), (1, 0), (2, 1), (3, 1), (3, None))
+# Of each chain: its products, and how many quarters of the result it gives.
 _CHAINS = (((0, 1), 1), ((2, 3, 4), 1), ((5, 6), 2))
 _KEPT = 3
 _UNROLL = 2
@@ -83,9 +85,7 @@ class _Body:
         steps = len(plan.heights) * PRODUCTS * plan.depth
         self.ahead_step = min(-(-QUARTERS * plan.depth * plan.panel // steps), _LINE)
         self.kept = builder.alloca(F32, _KEPT * plan.heights[0] * plan.panel)
-        self.sums = builder.alloca(F32, QUARTERS * plan.depth * plan.panel)
-        for memory in (self.kept, self.sums):
-            memory.align, memory.type = 64, POINTER
+        self.kept.align, self.kept.type = 64, POINTER
 
     def write(self) -> None:
         """All chunks of the inner extent, one after the other."""
@@ -107,7 +107,6 @@ class _Body:
         size = QUARTERS * plan.depth * plan.panel
         group = builder.add(builder.mul(self.pair, constant(plan.chunks)), chunk)
         b = address(builder, self.packed, builder.mul(group, constant(size)))
-        self._column_sums(b)
         coming = None
         if self.ahead is not None:
             groups = plan.pairs * plan.chunks
@@ -134,28 +133,6 @@ class _Body:
             start += count * height
             done += count
 
-    def _column_sums(self, b: ir.Value) -> None:
-        """T2, T3, T4 and T1 of a pair of panels."""
-        builder, plan = self.builder, self.plan
-        vector = ir.VectorType(F32, plan.width)
-        size = plan.depth * plan.panel
-
-        def one(step: ir.Value) -> None:
-            place = builder.mul(step, constant(plan.panel))
-            source, target = address(builder, b, place), address(builder, self.sums, place)
-            for first in range(0, plan.panel, plan.width):
-                b11, b12, b21, b22 = (
-                    builder.load(address(builder, source, k * size + first), typ=vector, align=4)
-                    for k in range(QUARTERS)
-                )
-                t1 = builder.fsub(b12, b11)
-                t2 = builder.fsub(b22, t1)
-                t3, t4 = builder.fsub(b22, b12), builder.fsub(b21, t2)
-                for k, value in enumerate((t2, t3, t4, t1)):
-                    builder.store(value, address(builder, target, k * size + first), align=4)
-
-        for_each(builder, plan.depth, one)
-
     def _tiles(
         self,
         row: ir.Value,
@@ -168,19 +145,13 @@ class _Body:
     ) -> None:
         """The tiles of four quarters of the result: ``height`` rows of each half."""
         builder, plan = self.builder, self.plan
-        size = plan.depth * plan.panel
-        b11, b21, b22 = (address(builder, b, k * size) for k in (0, 2, 3))
-        t2, t3, t4, t1 = (address(builder, self.sums, k * size) for k in range(QUARTERS))
-        panels = (b11, b21, t2, t3, t4, t1, b22)
         upper, lower = row, builder.add(row, constant(plan.rows // 2))
         left = builder.mul(self.pair, constant(plan.panel))
         right = builder.add(left, constant(plan.half))
 
         def chain(number: int, rows: tuple[ir.Value, ...], column: ir.Value, columns: int) -> None:
             products, _ = _CHAINS[number]
-            arguments = [address(builder, factors, products[0] * plan.factor_size)]
-            arguments += [panels[k] for k in products]
-            arguments.append(self.kept)
+            arguments = [address(builder, factors, products[0] * plan.factor_size), b, self.kept]
             for r in rows:
                 place = builder.add(builder.mul(r, constant(plan.columns)), column)
                 arguments.append(address(builder, self.out, place))
@@ -222,9 +193,9 @@ class _Body:
         name = f"{self.builder.function.name}.chain{kind}"
         if name in module.globals:
             return module.globals[name]
-        products, results = _CHAINS[number]
+        _, results = _CHAINS[number]
         biased = self.bias is not None and is_first
-        pointers = 1 + len(products) + 1 + results
+        pointers = 3 + results
         count = pointers + biased + (self.ahead is not None)
         function = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER] * count), name)
         function.linkage = "internal"
@@ -247,10 +218,10 @@ class _Chain:
         self.epilogue, self.number, self.columns = body.epilogue, number, columns
         self.shape = Shape(height, plan.panel // plan.width, plan.width)
         self.vector = ir.VectorType(F32, plan.width)
-        products, results = _CHAINS[number]
+        self.products, results = _CHAINS[number]
         arguments = list(function.args)
         self.factors = arguments.pop(0)
-        self.panels = [arguments.pop(0) for _ in products]
+        self.panels = arguments.pop(0)
         self.kept = arguments.pop(0)
         self.results = [arguments.pop(0) for _ in range(results)]
         self.fetched = arguments.pop() if body.ahead is not None else None
@@ -282,7 +253,13 @@ class _Chain:
         vectors = shape.vectors
         if start is None:
             start = [[ir.Constant(self.vector, None)] * vectors for _ in range(shape.rows)]
-        places = [address(builder, self.factors, number * plan.factor_size), self.panels[number]]
+        size = plan.depth * plan.panel
+        panel, other = _PANELS[self.products[number]]
+        less = None if other is None else (other - panel) * size
+        places = [
+            address(builder, self.factors, number * plan.factor_size),
+            address(builder, self.panels, panel * size),
+        ]
         if self.fetched is not None:
             part = number * plan.depth * self.ahead_step
             places.append(address(builder, self.fetched, part))
@@ -294,7 +271,7 @@ class _Chain:
                 Share(at[2], constant(4 * self.ahead_step)) if self.fetched is not None else None
             )
             acc = emit_tile(
-                builder, at[0], at[1], count, shape, BLOCK, 1, plan.panel, acc, share, _UNROLL
+                builder, at[0], at[1], count, shape, BLOCK, 1, plan.panel, acc, share, _UNROLL, less
             )
             return [value for row in acc for value in row]
 

@@ -84,13 +84,15 @@ def emit_tile(
     start: Accumulators | None = None,
     share: Share | None = None,
     unroll: int = 1,
+    less: int | None = None,
 ) -> Accumulators:
     """Emit the tile's loop over ``inner`` steps; returns the accumulators by row and vector.
 
     ``a_row`` and ``a_step`` are the distances in floats between rows of ``a`` and between
     steps, ``b_step`` that between steps of ``b``, whose vectors are contiguous. ``start``
     are the accumulators' initial values, zero by default; ``share`` is fetched step by step.
-    ``unroll`` is the least number of steps in a round of the loop.
+    ``unroll`` is the least number of steps in a round of the loop. With ``less``, what lies so
+    many floats from ``b`` is subtracted from it.
     """
     vector = ir.VectorType(F32, shape.width)
     fma = intrinsic(
@@ -101,6 +103,13 @@ def emit_tile(
     zero = ir.Constant(vector, None)
     acc = start or [[zero] * shape.vectors for _ in range(shape.rows)]
 
+    def b_vector(at_b: ir.Value, offset: int) -> ir.Value:
+        value = builder.load(address(builder, at_b, offset), typ=vector, align=4)
+        if less is None:
+            return value
+        other = builder.load(address(builder, at_b, offset + less), typ=vector, align=4)
+        return builder.fsub(value, other)
+
     def step(values: Accumulators, at: tuple[ir.Value, ...], number: int) -> None:
         at_a, at_b, *at_share = at
         if share is not None:
@@ -108,12 +117,7 @@ def emit_tile(
             for _ in range(number):
                 here = moved(builder, here)
             fetch(builder, here.pointer)
-        vectors = [
-            builder.load(
-                address(builder, at_b, number * b_step + j * shape.width), typ=vector, align=4
-            )
-            for j in range(shape.vectors)
-        ]
+        vectors = [b_vector(at_b, number * b_step + j * shape.width) for j in range(shape.vectors)]
         for i in range(shape.rows):
             place = address(builder, at_a, i * a_row + number * a_step)
             element = splat(builder, builder.load(place, typ=F32, align=4), shape.width)
