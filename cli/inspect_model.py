@@ -24,6 +24,16 @@ if TYPE_CHECKING:
 @common_options
 def verb(model: str, show_graph: bool, sizes: Sizes, output: Output) -> None:
     """Show what MODEL is made of: inputs, outputs, parameters, operators, cost."""
+    from .packaged import is_package, package_facts
+
+    if is_package(model):
+        facts = package_facts(model)
+        rows = [["Model", f"{facts['model']} (package)"], ["Made by", facts["producer"]]]
+        rows += [["Program", text] for text in map(_program, facts["programs"])]
+        output.table(rows)
+        output.table(_io_rows(facts), ("", "Name", "Type"))
+        output.json("inspect/1", facts)
+        return
     from .subject import subject_of
 
     subject = subject_of(model, output, sizes)
@@ -34,6 +44,21 @@ def verb(model: str, show_graph: bool, sizes: Sizes, output: Output) -> None:
         result["graph"] = print_graph(subject.graph)
     _print(result, output)
     output.json("inspect/1", result)
+
+
+def _program(facts: dict[str, Any]) -> str:
+    """One program of a package in a line."""
+    sizes = f"code {shown_bytes(facts['code_bytes'])}, weights {shown_bytes(facts['weight_bytes'])}"
+    return f"{facts['kind']}: {facts['triple']}, {facts['vector_bits']} bits; {sizes}"
+
+
+def _io_rows(facts: dict[str, Any]) -> list[list[str]]:
+    """Inputs and outputs of a package as rows."""
+    return [
+        [word, item["name"], item["type"]]
+        for word, key in (("in", "inputs"), ("out", "outputs"))
+        for item in facts[key]
+    ]
 
 
 def facts_of(subject: Subject) -> dict[str, Any]:

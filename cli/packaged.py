@@ -5,17 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import click
 
 from ..compiler.session import Session
 from ..ir import Extent, TensorType
 from ..ir.dim import symbol_name, symbols_of
-from ..targets.cpu.package.container import is_package
+from ..targets.cpu.package.container import PackageFile, is_package
 from ..targets.cpu.package.load import load_session
+from ..targets.cpu.package.metadata import read_variant
 from .options import Compilation, Sizes, parsed_dims, parsed_shapes
 
-__all__ = ["PackagedModel", "is_package", "packaged_model"]
+__all__ = ["PackagedModel", "is_package", "package_facts", "packaged_model"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,33 @@ class PackagedModel:
         """Names of the inputs' symbolic extents that are not fixed."""
         shapes = [type_.shape for type_ in self.input_types.values()]
         return sorted({symbol.name for symbol in symbols_of(shapes)})
+
+
+def package_facts(name: str) -> dict[str, Any]:
+    """What there is to say of a package, whatever processor it is for."""
+    file = PackageFile(name)
+    described = [(item, read_variant(item)) for item in file.metadata["variants"]]
+    interface = described[0][1].interface
+    facts: dict[str, Any] = {
+        "model": file.metadata["name"],
+        "format": "package",
+        "producer": file.metadata["producer"],
+    }
+    for key, specs in (("inputs", interface.inputs), ("outputs", interface.outputs)):
+        facts[key] = [{"name": spec.name, "type": str(spec.type)} for spec in specs]
+    facts["programs"] = [
+        {
+            "kind": variant.kind,
+            "triple": item["triple"],
+            "processor": item["processor"],
+            "features": list(variant.features),
+            "vector_bits": variant.vector_bits,
+            "code_bytes": variant.code.nbytes,
+            "weight_bytes": variant.weights.nbytes,
+        }
+        for item, variant in described
+    ]
+    return facts
 
 
 def packaged_model(

@@ -17,7 +17,8 @@ from .compiler.target import Target
 from .formats import adapter
 from .formats.adapter import LoadedModel, Metadata
 from .formats.limits import DEFAULT_LIMITS, Limits
-from .ir import Graph, ModelError, TensorType, UnsupportedError
+from .ir import FormatError, Graph, ModelError, TensorType, UnsupportedError
+from .targets.cpu.package.container import is_package
 
 if TYPE_CHECKING:
     from .networks.cell import Cell
@@ -59,6 +60,11 @@ def load(
     UnsupportedError whose ``items`` are all that opweave does not have, LimitError for what
     is beyond ``limits``.
     """
+    if isinstance(source, (str, os.PathLike)) and is_package(source):
+        raise FormatError(
+            f"{os.fspath(source)!r} is a package: compiled already, without its graph; "
+            "load_session loads it, and the verbs run, bench and inspect take it"
+        )
     if isinstance(source, _Message):
         return adapter.formats()[format or "ONNX"].read(source, limits=limits, **options)
     try:

@@ -245,6 +245,14 @@ def test_verbs_take_packages(tmp_path: Path) -> None:
     assert "compiled already" in refused.stderr
 
 
+def test_packages_say_what_they_are(several: Path) -> None:
+    facts = run_verb("inspect", str(several))
+    assert [item["kind"] for item in facts["programs"]] == ["x86-64-v2", "native", "x86-64-v3"]
+    assert facts["inputs"] == [{"name": "x", "type": "float32[1, 1, 32, 32]"}]
+    with pytest.raises(ow.FormatError, match=r"is a package.*load_session"):
+        ow.load(several)
+
+
 def test_sizes_are_given_to_packages(tmp_path: Path) -> None:
     graph = ow.Graph("open")
     x = graph.input("x", ow.TensorType("float32", (ow.symbol("batch"), 4)))
