@@ -86,7 +86,8 @@ static int32_t read_option(struct ow_arguments *found, int argc, char **argv, in
     if (is_missing)
         ow_say(message, "%s needs a value; see --help", argument);
     else if (!is_right)
-        ow_say(message, "%s cannot be %s; see --help", argument, value);
+        ow_say(message, "%.*s cannot be %s; see --help", (int)strcspn(argument, "="), argument,
+               value);
     return is_missing || !is_right ? OW_USAGE : OW_OK;
 }
 
