@@ -44,9 +44,17 @@ from .tile import (
 POINTER = ir.PointerType()
 # Of each product, in the order of the packed rows: the packed quarter of the weights, and which
 # one is subtracted from it; they are B11, T2, B21 and B22.
-_PANELS = ((0, None), (2, None), (1, None), (1, 0), (2, 1), (3, 1), (3, None))
+_PANELS: tuple[tuple[int, int | None], ...] = (
+    (0, None),
+    (2, None),
+    (1, None),
+    (1, 0),
+    (2, 1),
+    (3, 1),
+    (3, None),
+)
 # Of each chain: its products, and how many quarters of the result it gives.
-_CHAINS = (((0, 1), 1), ((2, 3, 4), 1), ((5, 6), 2))
+_CHAINS: tuple[tuple[tuple[int, ...], int], ...] = (((0, 1), 1), ((2, 3, 4), 1), ((5, 6), 2))
 _KEPT = 3
 _UNROLL = 2
 _LINE = 16  # floats of a cache line
