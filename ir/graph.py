@@ -71,6 +71,7 @@ class Graph(Body):
         self._symbols: dict[str, tuple[Value, int]] = {}
         self._equalities: dict[str, list[Equality]] = {}  # by the node that assumes them
         self._count = 0  # nodes ever added: their order, and the source of fresh names
+        self._sorted: list[str] | None = []  # what nodes() yields, if it is known
 
     # --- reading -------------------------------------------------------------------------
 
@@ -134,10 +135,12 @@ class Graph(Body):
         """All nodes, producers first, otherwise in the order they were added."""
         import networkx as nx
 
-        order = nx.lexicographical_topological_sort(
-            self._nx, key=lambda name: self._nx.nodes[name]["order"]
-        )
-        return iter([self._nx.nodes[name]["node"] for name in order])
+        if self._sorted is None:
+            order = nx.lexicographical_topological_sort(
+                self._nx, key=lambda name: self._nx.nodes[name]["order"]
+            )
+            self._sorted = list(order)
+        return iter([self._nx.nodes[name]["node"] for name in self._sorted])
 
     def operators(self) -> list[Node]:
         """The nodes that compute something, producers first."""
@@ -347,6 +350,7 @@ class Graph(Body):
         order, level = (self._nx.nodes[name][key] for key in ("order", "level"))
         self._nx.add_node(new, node=replace(node, name=new), order=order, level=level)
         self._nx.add_edges_from((source, new) for source in self._nx.pred[name])
+        self._sorted = None
 
         def renamed(value: Value) -> Value:
             return Value(new, value.index) if value.node == name else value
@@ -391,6 +395,8 @@ class Graph(Body):
 
     def _remove(self, names: Sequence[str]) -> None:
         self._nx.remove_nodes_from(names)
+        if self._sorted is not None:  # the others stay in order: nothing reads what goes
+            self._sorted = [name for name in self._sorted if name in self._nx]
         for name in names:
             self._params.pop(name, None)
             self._equalities.pop(name, None)
@@ -424,6 +430,7 @@ class Graph(Body):
         """An independent graph with the same frozen nodes and arrays."""
         other = Graph(self.name)
         other._nx = self._nx.copy()
+        other._sorted = None if self._sorted is None else list(self._sorted)
         other._inputs, other._outputs = list(self._inputs), list(self._outputs)
         other._output_names = list(self._output_names)
         other._params, other._symbols = dict(self._params), dict(self._symbols)
@@ -449,13 +456,18 @@ class Graph(Body):
         level = levels.level_above(self._nx, sources)
         self._nx.add_node(node.name, node=node, order=self._count, level=level)
         self._nx.add_edges_from((source, node.name) for source in sources)
+        if self._sorted is not None:
+            self._sorted.append(node.name)  # nothing reads it yet, and it is the newest
         self._count += 1
         return Value(node.name)
 
     def _update(self, node: Node) -> None:
-        self._nx.remove_edges_from(list(self._nx.in_edges(node.name)))
         self._nx.nodes[node.name]["node"] = node
-        self._nx.add_edges_from((source, node.name) for source in self._sources(node))
+        sources = self._sources(node)
+        if list(self._nx.pred[node.name]) != sources:
+            self._nx.remove_edges_from(list(self._nx.in_edges(node.name)))
+            self._nx.add_edges_from((source, node.name) for source in sources)
+            self._sorted = None
 
     def _sources(self, node: Node) -> list[str]:
         """What ``dependencies`` has, in an order that is the same in every process."""
