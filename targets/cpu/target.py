@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...compiler.options import CompileOptions
 from ...compiler.pass_ import Pass
 from ...compiler.passes import CANONICALISE, CLEAN_UP, FUSE, LEGALISE_HALF
+from ...compiler.passes.bodies import everywhere
 from ...compiler.target import Target
 from .attention.select import select_attention_pass
 from .build import lower
@@ -40,16 +41,21 @@ def _passes(options: CompileOptions) -> tuple[Pass, ...]:
     return (
         *CANONICALISE,
         LEGALISE_HALF,
-        channels_last_pass(choices),
+        _everywhere(channels_last_pass(choices)),
         CLEAN_UP,
-        select_attention_pass(choices),
-        select_dense_pass(choices),
-        select_recurrent_pass(choices),
-        epilogue_pass(_BIASES),
-        read_ahead_pass(_WEIGHTS, frozenset(_WEIGHTS)),
+        _everywhere(select_attention_pass(choices)),
+        _everywhere(select_dense_pass(choices)),
+        _everywhere(select_recurrent_pass(choices)),
+        _everywhere(epilogue_pass(_BIASES)),
+        _everywhere(read_ahead_pass(_WEIGHTS, frozenset(_WEIGHTS))),
         FUSE,
-        strips_pass(choices),
+        _everywhere(strips_pass(choices)),
     )
+
+
+def _everywhere(pass_: Pass) -> Pass:
+    """The pass, run on the bodies of control flow too."""
+    return everywhere(pass_.name, pass_.run)
 
 
 TARGET = Target("cpu", _passes, lower, peaks_of, lower_timed)
