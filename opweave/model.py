@@ -21,9 +21,9 @@ class Model:
 
     ``network`` is a network definition or anything else that ``ow.compile`` takes, as are
     ``target``, ``threads`` and ``accuracy``. A definition is compiled for the types and shapes
-    of each call's inputs (the last eight are kept), or once for the types given by
-    ``set_inputs``, whose symbolic extents then are free; and again when its parameters get
-    other numbers. What MindSpore's class has for training is not there.
+    of each call's inputs (the last eight are kept), or once if the types given by ``set_inputs``
+    have symbolic extents, which then are free; and again when its parameters get other numbers.
+    What MindSpore's class has for training is not there.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Model:
         types: tuple[TensorType, ...] = ()
         versions: tuple[int, ...] = ()
         if isinstance(self._network, Cell):
-            if not self._network.get_inputs():
+            if all(type_.is_static for type_ in self._network.get_inputs()):
                 types = tuple(TensorType.of(np.asarray(item)) for item in predict_data)
             versions = tuple(item.version for item in self._network.get_parameters())
         key = (types, versions)
