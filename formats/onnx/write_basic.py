@@ -124,7 +124,14 @@ def _floor_divide(w: Writer, node: Node, x: str, y: str) -> str:
 
 @writes("mod")
 def _mod(w: Writer, node: Node, x: str, y: str) -> str:
-    return w.add("Mod", x, y, fmod=int(node.attrs["fmod"]))
+    if node.attrs["fmod"] or not is_float(node.types[0].dtype):
+        return w.add("Mod", x, y, fmod=int(node.attrs["fmod"]))
+    # ONNX has the divisor's sign for integers alone: what is left of the other sign goes up.
+    zero = w.scalar_like(node.inputs[0], 0.0)
+    rest = w.add("Mod", x, y, fmod=1)
+    signs = w.add("Xor", w.add("Less", rest, zero), w.add("Less", y, zero))
+    other = w.add("And", signs, w.add("Not", w.add("Equal", rest, zero)))
+    return w.add("Where", other, w.add("Add", rest, y), rest)
 
 
 @writes("is_inf")
