@@ -136,7 +136,8 @@ def test_the_same_bits_on_two_threads() -> None:
 def test_what_it_does_not_do() -> None:
     assert strassen_plan(symbol("n"), 768, 768, 16) is None
     assert strassen_plan(127, 768, 768, 16) is None
-    assert strassen_plan(8, 768, 768, 16) is None
+    assert strassen_plan(30, 768, 768, 16) is None
+    assert strassen_plan(1024, 768, 768, 16) is None
     assert strassen_plan(128, 766, 768, 16) is None  # 383 is prime
     assert strassen_plan(128, 768, 32, 16) is None
     assert "cpu_strassen_matmul" not in names(compile_graph(two_products(None), threads=1))

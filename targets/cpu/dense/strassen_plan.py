@@ -10,11 +10,12 @@ from ....ir import Array, Extent
 from .tile import largest_rows
 
 # Steps of one register tile: with so many, what is done between tiles takes little time, and
-# all sums that a pair of panels needs stay in the second cache.
+# all that a pair of panels needs stays in the second cache.
 _MOST_DEPTH = 192
 _LEAST_DEPTH = 96
-# With fewer rows the sums of the weights, which are computed every time, are not worth it.
-_LEAST_ROWS = 96
+# With fewer rows it is the weights' way from memory that takes the time; the packed ones of more
+# rows do not stay in the second cache.
+_LEAST_ROWS, _MOST_ROWS = 32, 256
 _LEAST_COLUMNS = 128
 _PANEL_VECTORS = 2
 # Steps whose factors stand together in the packed rows: one cache line of each row.
@@ -80,7 +81,9 @@ class StrassenPlan:
 
 def strassen_plan(rows: Extent, inner: int, columns: int, width: int) -> StrassenPlan | None:
     """The plan; None where the product is better computed as it is, or cannot be cut."""
-    if not isinstance(rows, int) or rows < _LEAST_ROWS or rows % 2 or inner % 2:
+    if not isinstance(rows, int) or not _LEAST_ROWS <= rows <= _MOST_ROWS:
+        return None
+    if rows % 2 or inner % 2:
         return None
     panel = _PANEL_VECTORS * width
     panels = -(-columns // panel)
