@@ -119,7 +119,7 @@ static void repair(struct ow_model *model)
         model->idle = NULL;
     }
     ow_forget_workers(&model->pool);
-    ow_forget_copier(&model->weights);
+    ow_forget_helpers(&model->weights);
 }
 
 void ow_enter(struct ow_model *model)

@@ -30,7 +30,7 @@ struct ow_value {
 
 struct ow_options {
     int32_t threads;            /* of one run; 0: all processors that the process may use */
-    int32_t weights_in_place;   /* not 0: never copy weights to large pages */
+    int32_t weights_in_place;   /* not 0: neither read weights ahead nor copy them to large pages */
     const char *weights_file;   /* where separate weights are; NULL: beside the library */
 };
 

@@ -16,7 +16,7 @@
 #include "pool.h"
 
 /* Who runs once wants the first answer, who runs often the shortest runs. */
-enum { RUNS_BEFORE_COPY = 2, LEAST_COPIED = 2 << 20, PAGE = 4096 };
+enum { RUNS_BEFORE_COPY = 2, LEAST_LARGE = 2 << 20, PAGE = 4096, READ_AT_ONCE = 4 << 20 };
 enum { FILE_START = 4096 };     /* weights in a file begin here; its first 8 bytes are a check */
 
 /* The path of this library, or of this program; its length, 0 when the system does not tell. */
@@ -104,6 +104,26 @@ static int64_t *addresses_from(const unsigned char *start)
     return table;
 }
 
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22   /* Linux 5.14 */
+#endif
+
+/* Lets the system map the pages before the first run comes to them, which would wait for each. */
+static void *read_ahead(void *argument)
+{
+    struct ow_weights *weights = argument;
+    uintptr_t place = (uintptr_t)weights->start & ~(uintptr_t)(PAGE - 1);
+    uintptr_t end = (uintptr_t)weights->start + (uintptr_t)ow_description.weight_bytes;
+    size_t count;
+
+    for (; place < end && !atomic_load(&weights->is_read_enough); place += count) {
+        count = end - place < READ_AT_ONCE ? end - place : READ_AT_ONCE;
+        if (madvise((void *)place, count, MADV_POPULATE_READ) != 0)
+            break; /* an older system */
+    }
+    return NULL;
+}
+
 int32_t ow_open_weights(struct ow_weights *weights, const char *path, int stay,
                         struct ow_message *message)
 {
@@ -123,8 +143,10 @@ int32_t ow_open_weights(struct ow_weights *weights, const char *path, int stay,
     }
     atomic_init(&weights->addresses, weights->tables[0]);
     /* Small weights cost nothing on small pages. */
-    atomic_init(&weights->runs,
-                stay || ow_description.weight_bytes < LEAST_COPIED ? RUNS_BEFORE_COPY : 0);
+    stay |= ow_description.weight_bytes < LEAST_LARGE;
+    atomic_init(&weights->runs, stay ? RUNS_BEFORE_COPY : 0);
+    atomic_init(&weights->is_read_enough, 0);
+    weights->is_read = !stay && ow_start_thread(&weights->reader, read_ahead, weights) == 0;
     return OW_OK;
 }
 
@@ -143,6 +165,7 @@ static void *copy_weights(void *argument)
         return NULL;
     atomic_store(&weights->addresses, weights->tables[1]);
     /* Runs in progress still read the mapped ones: the pages come back for them. */
+    atomic_store(&weights->is_read_enough, 1);
     if (last > first)
         (void)madvise((void *)first, last - first, MADV_DONTNEED);
     return NULL;
@@ -165,14 +188,18 @@ void ow_wait_for_copy(struct ow_weights *weights)
     }
 }
 
-void ow_forget_copier(struct ow_weights *weights)
+void ow_forget_helpers(struct ow_weights *weights)
 {
     /* What it had not finished stays as it was: nobody waits for it, runs use the mapped ones. */
     weights->is_copied = 0;
+    weights->is_read = 0;
 }
 
 void ow_close_weights(struct ow_weights *weights)
 {
+    atomic_store(&weights->is_read_enough, 1);
+    if (weights->is_read)
+        pthread_join(weights->reader, NULL);
     ow_wait_for_copy(weights);
     if (weights->mapping != NULL)
         munmap(weights->mapping, (size_t)weights->mapping_bytes);

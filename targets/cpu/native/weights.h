@@ -19,6 +19,9 @@ struct ow_weights {
     atomic_int runs;              /* so far, until the copy is begun */
     int is_copied;                /* a thread copies, or did */
     pthread_t copier;
+    int is_read;                  /* a thread reads ahead, or did */
+    atomic_int is_read_enough;    /* it may stop */
+    pthread_t reader;
 };
 
 /* An enum ow_status; opens a file of weights where the description names one. */
@@ -31,8 +34,8 @@ void ow_note_run(struct ow_weights *weights);
 /* Waits for the copy if one is being made. */
 void ow_wait_for_copy(struct ow_weights *weights);
 
-/* In the child of a fork, whose parent has the thread that copies. */
-void ow_forget_copier(struct ow_weights *weights);
+/* In the child of a fork, whose parent has the threads that read ahead and copy. */
+void ow_forget_helpers(struct ow_weights *weights);
 
 void ow_close_weights(struct ow_weights *weights);
 
