@@ -207,6 +207,27 @@ def test_sizes_that_only_a_run_knows(folder: Path) -> None:
     library.close()
 
 
+def test_one_late_tensor_as_two_outputs_and_a_scalar(tmp_path: Path) -> None:
+    graph = ow.Graph("twice")
+    x = graph.input("x", ow.TensorType("bool", (ow.symbol("n"),)))
+    scalar = graph.input("scalar", ow.TensorType("float32", ()))
+    count = graph.input("count", ow.TensorType("int64", (1,)))
+    wide = graph.add(expand, scalar, shape=(graph.measure(count, 0),))
+    graph.output(wide, "first")
+    graph.output(wide, "second")
+    graph.output(x, "x as it is")
+    graph.output(scalar, "scalar as it is")
+    session = ow.compile(graph)
+    (path, _) = ow.build(graph, tmp_path / "twice.so")
+    library = Library(path, 2)
+    for size in (0, 1, 300):
+        arrays = [np.arange(size) % 3 == 0, np.array(size, np.float32), np.array([size])]
+        names = [spec.name for spec in session.inputs]
+        expected = session.run(None, dict(zip(names, arrays, strict=True)))
+        assert_same_bits(library.run(arrays), expected)
+    library.close()
+
+
 def test_weights_beside_the_library(tmp_path: Path) -> None:
     path, weights, _ = ow.build("lenet", tmp_path / "net.so", separate_weights=True)
     moved = weights.rename(tmp_path / "moved")

@@ -402,6 +402,18 @@ def test_bench(lenet: Program, pairs: Program, tmp_path: Path) -> None:
     assert pairs("--bench", "--seconds", "0.01", "--dim", "n=0").returncode == OK
 
 
+def test_a_program_without_inputs(tmp_path: Path) -> None:
+    graph = ow.Graph("constant")
+    value = np.arange(6, dtype=np.float32).reshape(2, 3)
+    graph.output(graph.add(expand, graph.param(value), shape=(2, 2, 3)), "y")
+    (path,) = ow.build(graph, tmp_path / "constant")
+    program = Program(path, None)
+    np.testing.assert_array_equal(loaded(program(stdin=b"not read").stdout), [value, value])
+    (tmp_path / "x.npy").write_bytes(npy(value))
+    program.refuses(INVALID, "more than the model takes", "x.npy")
+    program.refuses(USAGE, "2 files are given", "x.npy", "x.npy")
+
+
 # --- ways of linking --------------------------------------------------------------------------
 
 

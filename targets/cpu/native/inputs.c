@@ -232,7 +232,7 @@ int32_t ow_read_inputs(const struct ow_arguments *arguments, struct ow_value *in
     int32_t number = 0, last, status = OW_OK;
 
     if (about->input_count == 0)
-        files = 0;
+        files = arguments->file_count; /* standard input is not looked at */
     if (files != 1 && files != about->input_count) {
         ow_say(message, "%s takes %d inputs; %d files are given; see --info", about->name,
                (int)about->input_count, files);
