@@ -18,14 +18,8 @@ from ....compiler.pass_ import Pass
 from ....ir import Array, Graph, Node, Op, Value
 from ....ops.elementwise_activation import relu
 from ....ops.elementwise_arithmetic import add, clip
-from .tile import (
-    F32,
-    I32,
-    Accumulators,
-    address,
-    lanes_mask,
-    masked_load_function,
-)
+from ..constants import floats, lanes_mask, short, uniform, zeros
+from .tile import Accumulators, address, masked_load_function
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +34,8 @@ class Epilogue:
         self, builder: ir.IRBuilder, bias: ir.Value | None, columns: int, width: int
     ) -> list[ir.Value]:
         """The first value of an accumulator for each vector of ``columns`` columns."""
-        vector = ir.VectorType(F32, width)
-        zero = ir.Constant(vector, None)
+        vector = floats(width)
+        zero = zeros(width)
         starts = []
         for first in range(0, columns, width):
             lanes = min(columns - first, width)
@@ -52,27 +46,23 @@ class Epilogue:
             else:
                 load = masked_load_function(builder.module, width)
                 place = address(builder, bias, first)
-                four = ir.Constant(I32, 4)
+                four = short(4)
                 starts.append(builder.call(load, [place, four, lanes_mask(width, lanes), zero]))
         return starts
 
     def limited(self, builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
         """A vector moved into the limits; NaN stays."""
         if self.low > -math.inf:
-            limit = _all(value.type, self.low)
+            limit = uniform(value.type.count, self.low)
             value = builder.select(builder.fcmp_ordered("<", value, limit), limit, value)
         if self.high < math.inf:
-            limit = _all(value.type, self.high)
+            limit = uniform(value.type.count, self.high)
             value = builder.select(builder.fcmp_ordered(">", value, limit), limit, value)
         return value
 
     def end(self, builder: ir.IRBuilder, acc: Accumulators) -> Accumulators:
         """All accumulators moved into the limits."""
         return [[self.limited(builder, value) for value in row] for row in acc]
-
-
-def _all(vector: ir.VectorType, number: float) -> ir.Constant:
-    return ir.Constant(vector, [ir.Constant(F32, number)] * vector.count)
 
 
 def applied(result: Array, bias: Array | None, low: float, high: float) -> Array:

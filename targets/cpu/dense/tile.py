@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
+from ..constants import constant as constant
+from ..constants import first_lane, floats, short, unset, zeros
+from ..constants import lanes_mask as lanes_mask
 from .fetch import Share, fetch, moved
 
 F32, I32, I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
@@ -46,22 +49,15 @@ def address(builder: ir.IRBuilder, base: ir.Value, offset: int | ir.Value) -> ir
     if isinstance(offset, int):
         if offset == 0:
             return base
-        offset = ir.Constant(I64, offset)
+        offset = constant(offset)
     return builder.gep(base, [offset], source_etype=F32)
-
-
-def constant(value: int) -> ir.Constant:
-    """A 64-bit constant."""
-    return ir.Constant(I64, value)
 
 
 def splat(builder: ir.IRBuilder, value: ir.Value, width: int) -> ir.Value:
     """``value`` in all lanes."""
-    vector = ir.VectorType(value.type, width)
-    undefined = ir.Constant(vector, ir.Undefined)
-    one = builder.insert_element(undefined, value, ir.Constant(I32, 0))
-    lanes = ir.Constant(ir.VectorType(I32, width), [0] * width)
-    return builder.shuffle_vector(one, undefined, lanes)
+    anything = unset(value.type, width)
+    one = builder.insert_element(anything, value, short(0))
+    return builder.shuffle_vector(one, anything, first_lane(width))
 
 
 def intrinsic(module: ir.Module, name: str, type_: ir.FunctionType) -> ir.Function:
@@ -94,13 +90,13 @@ def emit_tile(
     ``unroll`` is the least number of steps in a round of the loop. With ``less``, what lies so
     many floats from ``b`` is subtracted from it.
     """
-    vector = ir.VectorType(F32, shape.width)
+    vector = floats(shape.width)
     fma = intrinsic(
         builder.module,
         f"llvm.fma.v{shape.width}f32",
         ir.FunctionType(vector, [vector, vector, vector]),
     )
-    zero = ir.Constant(vector, None)
+    zero = zeros(shape.width)
     acc = start or [[zero] * shape.vectors for _ in range(shape.rows)]
 
     def b_vector(at_b: ir.Value, offset: int) -> ir.Value:
@@ -213,17 +209,9 @@ def store_tile(
                 masked_store(builder, acc[i][j], place, lanes)
 
 
-def lanes_mask(width: int, lanes: int) -> ir.Constant:
-    """The constant mask of the first ``lanes`` of ``width`` lanes."""
-    bit = ir.IntType(1)
-    return ir.Constant(
-        ir.VectorType(bit, width), [ir.Constant(bit, k < lanes) for k in range(width)]
-    )
-
-
 def masked_load_function(module: ir.Module, width: int) -> ir.Function:
     """LLVM's masked load of float vectors: pointer, alignment, mask, value of other lanes."""
-    vector = ir.VectorType(F32, width)
+    vector = floats(width)
     mask = ir.VectorType(ir.IntType(1), width)
     type_ = ir.FunctionType(vector, [ir.PointerType(), I32, mask, vector])
     return intrinsic(module, f"llvm.masked.load.v{width}f32.p0", type_)
@@ -243,7 +231,7 @@ def masked_store(builder: ir.IRBuilder, value: ir.Value, place: ir.Value, lanes:
     function = _masked_store_function(
         builder.module, value.type, ir.VectorType(ir.IntType(1), width)
     )
-    builder.call(function, [value, place, ir.Constant(I32, 4), lanes_mask(width, lanes)])
+    builder.call(function, [value, place, short(4), lanes_mask(width, lanes)])
 
 
 def counted_loop(

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from llvmlite import ir
 
+from ..constants import short, zeros
 from ..dense.tile import (
     F32,
-    I32,
     address,
     constant,
     lanes_mask,
@@ -201,7 +201,7 @@ class InputTransform:
             return function
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         between, columns = function.args
-        zero = ir.Constant(self.vector, None)
+        zero = zeros(self.plan.width)
 
         def vector(k: ir.Value) -> None:
             at = address(builder, between, builder.mul(k, constant(self.plan.width)))
@@ -227,9 +227,9 @@ class InputTransform:
         if lanes == self.plan.width:
             return builder.load(place, typ=self.vector, align=4)
         load = masked_load_function(builder.module, self.plan.width)
-        zero = ir.Constant(self.vector, None)
+        zero = zeros(self.plan.width)
         mask = lanes_mask(self.plan.width, lanes)
-        return builder.call(load, [place, ir.Constant(I32, 4), mask, zero])
+        return builder.call(load, [place, short(4), mask, zero])
 
 
 _COUNT = ir.IntType(64)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
+from ..constants import short, zeros
 from ..dense.tile import F32, I32, Shape, address, constant, intrinsic, splat, store_tile
 from .geometry import balanced
 from .loops import Values, for_each, repeat
@@ -127,7 +128,7 @@ class Products:
             at_a = address(builder, at_a, _UNROLL)
             return [at_a, address(builder, at_b, _UNROLL * plan.columns), *moved, *values]
 
-        acc: Values = [ir.Constant(vector, None)] * (rows * shape.vectors)
+        acc: Values = [zeros(shape.width)] * (rows * shape.vectors)
         rounds, rest = divmod(plan.channels, _UNROLL)
         if rounds:
             a, b, *rest_ = repeat(builder, rounds, [a, b, *ahead, *acc], body)
@@ -144,7 +145,7 @@ def fetch(builder: ir.IRBuilder, place: ir.Value, write: bool) -> None:
     """Bring the line at ``place``, if that is an address at all, into the second cache."""
     type_ = ir.FunctionType(ir.VoidType(), [POINTER, I32, I32, I32])
     function = intrinsic(builder.module, "llvm.prefetch.p0", type_)
-    numbers = [ir.Constant(I32, number) for number in (int(write), 2, 1)]
+    numbers = [short(number) for number in (int(write), 2, 1)]
     builder.call(function, [place, *numbers])
 
 

@@ -24,7 +24,8 @@ from llvmlite import ir
 from numpy.polynomial import polynomial
 
 from ....ir import Array
-from ..dense.tile import F32, intrinsic
+from ..constants import floats, uniform, zeros
+from ..dense.tile import intrinsic
 
 _PAIRS = {2: (1.0,), 4: (0.75, 1.5), 6: (0.5, 1.0, 2.0)}
 TILES = tuple(_PAIRS)  # outputs of a tile along one axis
@@ -138,7 +139,7 @@ class Combiner:
 
     def __init__(self, builder: ir.IRBuilder, width: int) -> None:
         self.builder = builder
-        self.vector = ir.VectorType(F32, width)
+        self.vector = floats(width)
         type_ = ir.FunctionType(self.vector, [self.vector] * 3)
         self._fma = intrinsic(builder.module, f"llvm.fma.v{width}f32", type_)
 
@@ -196,7 +197,7 @@ class Combiner:
 
     def zero(self) -> ir.Constant:
         """A vector of zeros."""
-        return ir.Constant(self.vector, None)
+        return zeros(self.vector.count)
 
     def _splat(self, value: float) -> ir.Constant:
-        return ir.Constant(self.vector, [ir.Constant(F32, value)] * self.vector.count)
+        return uniform(self.vector.count, value)
