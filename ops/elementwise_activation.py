@@ -10,6 +10,7 @@ import numpy as np
 from ..ir import Array
 from .define import elementwise, in_float64
 from .elementwise_functions import error_function
+from .kernel_functions import exp_of_negative
 from .samples import sample, tensor, values
 
 _FLOAT = ("float",)
@@ -146,8 +147,10 @@ def _gelu(x: Array, *, approximate: bool) -> Array:
 def gelu(x: Any, *, approximate: bool = False) -> Any:
     """``x * P(X <= x)`` for a standard normal X, or its tanh approximation (ONNX Gelu-20)."""
     if approximate:
-        inner = 0.7978845608028654 * (x + 0.044715 * x * x * x)
-        return 0.5 * x * (1.0 + math.tanh(inner))
+        # (1 + tanh(y / 2)) / 2 is the logistic function of y.
+        y = x * (1.5957691216057308 + 0.07135481627260025 * x * x)
+        e = exp_of_negative(-abs(y))
+        return x * ((e if y < 0.0 else 1.0) / (1.0 + e))
     return 0.5 * x * (1.0 + math.erf(x * 0.7071067811865476))
 
 
