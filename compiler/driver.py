@@ -22,15 +22,16 @@ def compile_graph(
     *,
     accuracy: str = "default",
     vector_bits: int | None = None,
+    tuned: bool = True,
 ) -> Session:
     """Compile ``graph`` (which stays as it is) for a target.
 
     ``shapes`` fixes the shapes of inputs by name; other symbolic extents stay open, and one
-    compiled session serves all their values. ``threads``, ``accuracy`` and ``vector_bits`` are
-    those of CompileOptions. Raises ModelError for a graph that is not valid,
+    compiled session serves all their values. ``threads``, ``accuracy``, ``vector_bits`` and
+    ``tuned`` are those of CompileOptions. Raises ModelError for a graph that is not valid,
     UnsupportedError where the target lacks kernels.
     """
-    options = CompileOptions(threads, accuracy, vector_bits)
+    options = CompileOptions(threads, accuracy, vector_bits, tuned=tuned)
     chosen = target_named(target) if isinstance(target, str) else target
     prepared = prepared_graph(graph, chosen, shapes, options)
     executable = chosen.lower(prepared, options)

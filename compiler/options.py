@@ -20,7 +20,8 @@ class CompileOptions:
     none that round more than the operator's definition does. ``vector_bits`` makes code for
     narrower vector registers than the processor has. ``cpu`` names the kind of processor (a
     target's words; "native" is this machine's) and ``system`` the operating system, as linkers name
-    it, where the code will not run on this machine. Raises ModelError for other values.
+    it, where the code will not run on this machine. ``tuned`` lets what was measured on this
+    machine overrule estimates. Raises ModelError for other values.
     """
 
     threads: int | None = None
@@ -28,6 +29,7 @@ class CompileOptions:
     vector_bits: int | None = None
     cpu: str = "native"
     system: str | None = None
+    tuned: bool = True
 
     def __post_init__(self) -> None:
         """Check the values."""

@@ -29,7 +29,7 @@ def machine_code(program: Program, cpu: CpuDescription) -> bytes:
     raw_bodies = {body.name for body in program.kernels.bodies.values() if _is_raw(body)}
     kernels = [item for item in program.module.functions if called(item) & raw_bodies]
     main = divided(program.module, lambda function: function in kernels)
-    key = key_of("object", *_environment(cpu), main.raw, main.finished)
+    key = key_of("object", *environment(cpu), main.raw, main.finished)
     code = cache.get(key)
     if code is None:
         bodies = [_lowered(body, cpu, cache) for body in program.kernels.bodies.values()]
@@ -62,7 +62,7 @@ def _fitting(texts: list[str], cpu: CpuDescription) -> list[str]:
 
 def _lowered(body: BodySignature, cpu: CpuDescription, cache: Cache) -> Texts:
     """LLVM IR of a body; its name is the digest of what it is made from."""
-    key = key_of("body", *_environment(cpu), body.name)
+    key = key_of("body", *environment(cpu), body.name)
     held = cache.get(key)
     if held is not None:
         return Texts(*held.decode().split(_BETWEEN))
@@ -97,7 +97,7 @@ def _lower(body: BodySignature) -> Texts:
 
 
 @functools.cache
-def _environment(cpu: CpuDescription) -> tuple[str, ...]:
+def environment(cpu: CpuDescription) -> tuple[str, ...]:
     """Everything but the program that machine code depends on."""
     versions = [f"{name} {version(name)}" for name in ("numba", "llvmlite", "numpy")]
     return (cpu.name, cpu.features, cpu.triple, str(cpu.vector_bits), *versions, _own_sources())

@@ -37,7 +37,11 @@ _BIASES = {
 
 
 def _passes(options: CompileOptions) -> tuple[Pass, ...]:
-    choices = Choices.of(options)
+    return passes_for(Choices.of(options))
+
+
+def passes_for(choices: Choices) -> tuple[Pass, ...]:
+    """All passes of the target; those before fusion, and what is chosen after it, last."""
     return (
         *CANONICALISE,
         LEGALISE_HALF,

@@ -26,6 +26,7 @@ from ....ops.recurrent_common import (
 )
 from ..choices import Choices
 from ..dense.matmul import pack_columns, packed_matmul, panel_columns
+from ..tuning.choose import OTHERWISE, Candidate, choose
 from .plan import GATES, members_of, pack_recurrent, phases_of
 from .recurrence import recurrence
 
@@ -91,6 +92,16 @@ def _replace(graph: Graph, node: Node, choices: Choices) -> int:
     if kind == "gru_late_reset":
         reset_bias = _reset_bias(graph, bias, (directions, hidden))
     is_lstm = node.op is lstm
+    usual = members_of(kind, hidden, directions, choices.threads, choices.width)
+    chosen = choose(
+        graph,
+        [node],
+        [
+            Candidate(f"members {n}", 1.0 if n == usual else OTHERWISE, lambda n=n: n)  # type: ignore[misc]
+            for n in range(1, largest_team(kind, hidden, directions, choices) + 1)
+        ],
+        choices,
+    )
     new = graph.add_node(
         recurrence,
         [
@@ -111,14 +122,21 @@ def _replace(graph: Graph, node: Node, choices: Choices) -> int:
             "input_forget": attrs.get("input_forget", False),
             "layout": attrs["layout"],
             "width": choices.width,
-            "members": members_of(kind, hidden, directions, choices.threads, choices.width),
+            "members": chosen.build(),
         },
         name=node.name,
         origin=node.origin,
     )
+    graph.annotate(new.name, chosen.note)
     for old, value in zip(node.outputs, new.outputs, strict=True):
         graph.replace(old, value)
     return 1
+
+
+def largest_team(kind: str, hidden: int, directions: int, choices: Choices) -> int:
+    """Threads that one direction of a layer may be shared by."""
+    panels = min(phase.panels for phase in phases_of(kind, hidden, choices.width))
+    return max(1, min(choices.threads // directions, panels))
 
 
 def _gates(graph: Graph, node: Node, kind: str, width: int) -> Value:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from ....compiler.roofline import MachinePeaks
-from ....ir import Array, Graph, LazyArray, Node, TensorType, Value
-from ....ir.graph import read_array
+from ....ir import Array, Graph, Node, Value
 from ....ops.elementwise_arithmetic import add
 from ....ops.reshape import reshape
 from ..choices import Choices
-from ..dense.matmul import pack_columns, packed_matmul, panel_columns
+from ..dense.products import Product, packed_parameter, product_candidates
+from ..tuning.choose import OTHERWISE, Candidate, choose
 from .convolution import spatial_convolution
 from .depthwise import pack_channels, spatial_depthwise
 from .geometry import Geometry, pack_kernels
 from .winograd import spatial_winograd
-from .winograd_cost import best_tile, typical_peaks
-from .winograd_cost import panel_columns as panel_columns_of_winograd
+from .winograd_cost import BLOCKS, POINTS, panel_columns, typical_peaks, winograd_seconds
+from .winograd_transforms import TILES
 from .winograd_transforms import pack_kernels as winograd_kernels
 
 # With so few channels the first layer reads a channels-first image as well as another.
@@ -47,19 +48,30 @@ def reads_channels_first(graph: Graph, node: Node) -> bool:
 
 def convolve(graph: Graph, node: Node, x: Value, channels_first: bool, choices: Choices) -> Value:
     """The convolution of ``x``, whose channels are last unless said otherwise, bias included."""
-    result, note = None, "reads the image as it is, channels first" if channels_first else ""
+    chosen = _chosen(graph, node, x, channels_first, choices)
+    result = chosen.build()
+    graph.annotate(result.node, chosen.note)
+    return with_bias(graph, node, result)
+
+
+def _chosen(
+    graph: Graph, node: Node, x: Value, channels_first: bool, choices: Choices
+) -> Candidate[Value]:
+    """The way to compute a convolution, without its bias."""
+    width = choices.width
+    note = "reads the image as it is, channels first"
     if not channels_first:
-        result, note = _depthwise(graph, node, x, choices.width), "one map for each channel"
-    if result is None and not channels_first:
-        result, note = _pointwise(graph, node, x, choices.width), "one tap: a product of pixels"
-    if result is None and not channels_first:
+        if _is_depthwise(graph, node):
+            note = "one map for each channel"
+            return Candidate("depthwise", 0.0, lambda: _depthwise(graph, node, x, width), note)
+        if _is_pointwise(graph, node):
+            return _pointwise(graph, node, x, choices)
         note = "exact sums asked for"
         if not choices.exact:
-            result, note = _winograd(graph, node, x, choices.width)
-    if result is None:
-        result = _direct(graph, node, x, channels_first, choices.width)
-    graph.annotate(result.node, note)
-    return with_bias(graph, node, result)
+            note = _no_winograd(graph, node)
+            if not note:
+                return _direct_or_winograd(graph, node, x, choices)
+    return Candidate("direct", 0.0, lambda: _direct(graph, node, x, channels_first, width), note)
 
 
 def window_of(graph: Graph, node: Node) -> dict[str, tuple[int, ...]]:
@@ -75,44 +87,38 @@ def window_of(graph: Graph, node: Node) -> dict[str, tuple[int, ...]]:
     }
 
 
-def packed_parameter(
-    graph: Graph, value: Value, shape: tuple[int, ...], pack: Callable[[Array], Array]
-) -> Value:
-    """A parameter made from another one when the program is loaded."""
-    source = graph.params[value.node]
-
-    def load() -> Array:
-        return pack(read_array(source))
-
-    held = LazyArray(TensorType("float32", shape), load)
-    return graph.param(held, f"{value.node}.packed")
-
-
-def _pointwise(graph: Graph, node: Node, x: Value, width: int) -> Value | None:
-    """A 1x1 convolution that meets every pixel is a product of a matrix of pixels."""
-    window, w = window_of(graph, node), node.operands[1]
+def _is_pointwise(graph: Graph, node: Node) -> bool:
+    """True for a 1x1 convolution that meets every pixel."""
+    window = window_of(graph, node)
     one_tap = {*window["kernel"], *window["strides"]} == {1}
-    if node.attrs["groups"] != 1 or not one_tap or any(window["pads_begin"] + window["pads_end"]):
-        return None
-    maps, channels = graph.type(w).static_shape[:2]
-    rows = graph.type(x).with_shape(graph.type(x).shape[:-1]).size
-    panel = panel_columns(rows, maps, width)
-    packed = packed_parameter(
-        graph,
-        w,
-        (-(-maps // panel), channels, panel),
-        lambda array: pack_columns(array.reshape(maps, channels).T, panel),
-    )
-    return graph.add(
-        packed_matmul, x, packed, columns=maps, width=width, name=node.name, origin=node.origin
-    )
+    padded = any(window["pads_begin"] + window["pads_end"])
+    return bool(node.attrs["groups"] == 1 and one_tap and not padded)
 
 
-def _depthwise(graph: Graph, node: Node, x: Value, width: int) -> Value | None:
+def _pointwise(graph: Graph, node: Node, x: Value, choices: Choices) -> Candidate[Value]:
+    """A product of a matrix of pixels; what reads the image as a convolution may be faster."""
     w = node.operands[1]
     maps, channels = graph.type(w).static_shape[:2]
-    if channels != 1 or node.attrs["groups"] != maps:
-        return None
+    rows = graph.type(x).with_shape(graph.type(x).shape[:-1]).size
+    product = Product(
+        node, x, w, rows, channels, maps, lambda array: array.reshape(maps, channels).T
+    )
+    found = product_candidates(graph, product, choices, False)
+    slower = found[0].seconds * OTHERWISE
+    found.append(Candidate("direct", slower, lambda: _direct(graph, node, x, False, choices.width)))
+    chosen = choose(graph, [node], found, choices)
+    note = "; ".join(filter(None, (chosen.note, "one tap: a product of pixels")))
+    return replace(chosen, note=note)
+
+
+def _is_depthwise(graph: Graph, node: Node) -> bool:
+    maps, channels = graph.type(node.operands[1]).static_shape[:2]
+    return bool(channels == 1 and node.attrs["groups"] == maps)
+
+
+def _depthwise(graph: Graph, node: Node, x: Value, width: int) -> Value:
+    w = node.operands[1]
+    maps = graph.type(w).static_shape[0]
     window = window_of(graph, node)
     shape = (int(np.prod(window["kernel"])), maps)
     return graph.add(
@@ -165,42 +171,76 @@ _LEAST_WINOGRAD = 16
 _DIRECT_REACHED = 0.93
 
 
-def _winograd(graph: Graph, node: Node, x: Value, width: int) -> tuple[Value | None, str]:
-    """Winograd's filtering where it takes less time than the direct sum; why, or why not."""
-    window, w = window_of(graph, node), node.operands[1]
-    maps, channels = graph.type(w).static_shape[:2]
-    output = node.types[0].shape[2:]
+def _no_winograd(graph: Graph, node: Node) -> str:
+    """Why a convolution cannot be computed by Winograd's filtering; empty if it can."""
+    window = window_of(graph, node)
+    maps, channels = graph.type(node.operands[1]).static_shape[:2]
     plain = {*window["strides"], *window["dilations"]} == {1} and node.attrs["groups"] == 1
     if window["kernel"] != (3, 3) or not plain:
-        return None, "no 3x3 taps that meet every pixel, as Winograd's filtering needs"
+        return "no 3x3 taps that meet every pixel, as Winograd's filtering needs"
     if min(maps, channels) < _LEAST_WINOGRAD:
-        return None, "too few channels or maps for Winograd's filtering"
-    if not all(isinstance(extent, int) for extent in (*output, *graph.type(x).shape[1:3])):
-        return None, "the image's size is open"
+        return "too few channels or maps for Winograd's filtering"
+    image = (*node.types[0].shape[2:], *graph.type(node.operands[0]).shape[2:])
+    if not all(isinstance(extent, int) for extent in image):
+        return "the image's size is open"
+    return ""
+
+
+def _direct_or_winograd(graph: Graph, node: Node, x: Value, choices: Choices) -> Candidate[Value]:
+    """Direct sums, or Winograd's filtering with one of several tiles and schedules."""
+    width = choices.width
+    maps, channels = graph.type(node.operands[1]).static_shape[:2]
+    output = node.types[0].shape[2:]
     size = (int(output[0]), int(output[1]))  # type: ignore[arg-type]
     peaks = typical_peaks(width)
-    tile, seconds = best_tile(channels, maps, size, peaks)
     direct = direct_seconds(channels, maps, size, peaks)
-    note = f"estimated {direct * 1e3:.3f} ms direct, {seconds * 1e3:.3f} ms F({tile}x{tile})"
-    if seconds >= direct:
-        return None, note
-    columns = panel_columns_of_winograd(maps, size, tile, width)
+    found = [Candidate("direct", direct, lambda: _direct(graph, node, x, False, width))]
+    for tile in TILES:
+        usual = panel_columns(maps, size, tile, width)
+        seconds = winograd_seconds(channels, maps, size, tile, peaks)
+        ways = [(usual, "", seconds), (usual, POINTS, seconds), (usual, BLOCKS, seconds)]
+        ways += [
+            (other, "", seconds)
+            for other in (width, 2 * width, 3 * width, 4 * width)
+            if other != usual and other < maps + width
+        ]
+        for number, (columns, schedule, least) in enumerate(ways):
+            name = f"winograd F({tile}x{tile}) {schedule or columns // width}"
+            found.append(
+                Candidate(
+                    name if number else f"winograd F({tile}x{tile})",
+                    least * OTHERWISE if number else least,
+                    partial(_winograd, graph, node, x, tile, columns, schedule, width),
+                )
+            )
+    best = min(found[1:], key=lambda way: way.seconds)
+    kind = best.name.split()[1]
+    note = f"estimated {direct * 1e3:.3f} ms direct, {best.seconds * 1e3:.3f} ms {kind}"
+    chosen = choose(graph, [node], found, choices)
+    return replace(chosen, note="; ".join(filter(None, (chosen.note, note))))
+
+
+def _winograd(
+    graph: Graph, node: Node, x: Value, tile: int, columns: int, schedule: str, width: int
+) -> Value:
+    window, w = window_of(graph, node), node.operands[1]
+    maps, channels = graph.type(w).static_shape[:2]
     shape = ((tile + 2) ** 2, -(-maps // columns), channels, columns)
     kernels = packed_parameter(
         graph, w, shape, lambda array: winograd_kernels(array, tile, columns)
     )
-    result = graph.add(
+    return graph.add(
         spatial_winograd,
         x,
         kernels,
         maps=maps,
         pads=(*window["pads_begin"], *window["pads_end"]),
         tile=tile,
+        schedule=schedule,
         width=width,
         name=node.name,
         origin=node.origin,
     )
-    return result, note
 
 
 def direct_seconds(channels: int, maps: int, output: tuple[int, int], peaks: MachinePeaks) -> float:

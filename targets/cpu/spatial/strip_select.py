@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ....compiler.pass_ import Pass
 from ....ir import Extent, Graph, Node, TensorType, Value
 from ....ops.fused import fused
 from ..choices import Choices
+from ..tuning.choose import OTHERWISE, Candidate, choose
 from .strip_stages import Stage, anchor, regrouped, source_position, stage_of
 from .strip_writer import strip_floats
 from .strips import strips
@@ -35,8 +38,7 @@ def compute_in_strips(graph: Graph, choices: Choices) -> int:
         chain = _chain(graph, graph.node(name), taken)
         taken |= {node.name for node, _ in chain}
         if len(chain) > 1:
-            _replace(graph, chain, choices)
-            changes += 1
+            changes += _choose(graph, chain, choices)
     if changes:
         graph.prune()
     return changes
@@ -97,7 +99,39 @@ def _rows(stages: list[Stage]) -> int:
     return -(-stages[-1].rows // -(-stages[-1].rows // rows)) if rows else 0
 
 
-def _replace(graph: Graph, found: list[tuple[Node, Stage]], choices: Choices) -> None:
+# A smaller tensor between is worth a strip less; chains are taken to gain so much at the least.
+_APART = 1.1
+
+
+def _choose(graph: Graph, chain: list[tuple[Node, Stage]], choices: Choices) -> int:
+    """Compute a chain in strips of some height, or leave it; how many chains were replaced."""
+    usual, total = _rows([stage for _, stage in chain]), chain[-1][1].rows
+    heights = [usual, *(rows for rows in (-(-usual // 2), -(-usual // 4)) if rows != usual)]
+    parts = _ITEMS_A_THREAD * choices.threads
+    item_rows = min(total, max(-(-total // parts), _LEAST_ITEM_ROWS))
+    items = (
+        [item_rows, min(total, -(-total // choices.threads))] if choices.threads > 1 else [total]
+    )
+    ways = [(rows, size) for size in dict.fromkeys(items) for rows in dict.fromkeys(heights)]
+    found: list[Candidate[int]] = [
+        Candidate(
+            f"strips of {rows} in {size}",
+            OTHERWISE if number else 1.0,
+            partial(_replace, graph, chain, rows, size),
+        )
+        for number, (rows, size) in enumerate(ways)
+    ]
+    found.append(Candidate("apart", _APART, lambda: 0))
+    nodes = [node for node, _ in chain]
+    chosen = choose(graph, nodes, found, choices, prepared=True)
+    replaced = chosen.build()
+    if chosen.note:
+        graph.annotate(nodes[-1].name, chosen.note)
+    return replaced
+
+
+def _replace(graph: Graph, found: list[tuple[Node, Stage]], rows: int, item_rows: int) -> int:
+    """Put strips in the place of a chain."""
     chain = Graph(found[-1][0].name)
     inside: dict[Value, Value] = {}
     operands: list[Value] = []
@@ -121,15 +155,10 @@ def _replace(graph: Graph, found: list[tuple[Node, Stage]], choices: Choices) ->
             )
             attrs["group"] = regrouped(group, [group.type(v) for v in group.inputs], dropped)
         member = chain.add_node(node.op, inputs, attrs, node.name, node.origin)
+        chain.annotate(member.name, node.note)
         inside[node.outputs[0]] = member.outputs[0]
     last = found[-1][0]
     chain.output(inside[last.outputs[0]], "result")
-    rows = _rows([stage for _, stage in found])
-    total = found[-1][1].rows
-    item_rows = total
-    if choices.threads > 1:
-        parts = _ITEMS_A_THREAD * choices.threads
-        item_rows = min(total, max(-(-total // parts), _LEAST_ITEM_ROWS))
     origin = ", ".join(dict.fromkeys(node.origin or node.name for node, _ in found))
     new = graph.add(
         strips,
@@ -141,6 +170,7 @@ def _replace(graph: Graph, found: list[tuple[Node, Stage]], choices: Choices) ->
         origin=origin,
     )
     graph.take_over(last.name, new.node)
+    return 1
 
 
 def _spare(node: Node) -> set[Value]:

@@ -204,6 +204,7 @@ def regrouped(
         while inputs and inputs[-1] is None:
             inputs.pop()
         member = new.add_node(node.op, inputs, node.attrs, node.name, node.origin)
+        new.annotate(member.name, node.note)
         held[node.outputs[0]] = member.outputs[0]
     result = held[group.outputs[0]]
     assert result is not None, "the result is not dropped"

@@ -38,13 +38,15 @@ def spatial_winograd(
     pads: Pads,
     tile: int,
     width: int,
+    schedule: str = "",
     low: float = -math.inf,
     high: float = math.inf,
 ) -> Array:
     """3x3 ``convolution`` of ``x`` [N, H, W, C], stride 1, to [N, H', W', maps].
 
     The kernels are packed by :func:`~.winograd_transforms.pack_kernels`. ``pads`` are those
-    above, left, below and right; ``tile`` is the number of outputs of a tile along an axis.
+    above, left, below and right; ``tile`` is the number of outputs of a tile along an axis,
+    ``schedule`` one that :func:`.winograd_cost.plan_for` is to use.
     ``bias``, ``low`` and ``high`` are the epilogue (see :mod:`..dense.epilogue`), ``ahead``
     weights that are needed next (see :mod:`..dense.read_ahead`).
     """
@@ -67,6 +69,7 @@ def _(
     pads: Pads,
     tile: int,
     width: int,
+    schedule: str = "",
     low: float,
     high: float,
 ) -> TensorType:
@@ -107,13 +110,14 @@ def _(
     pads: Pads,
     tile: int,
     width: int,
+    schedule: str,
     low: float,
     high: float,
 ) -> list[Call]:
     rows, columns, channels = (int(extent) for extent in x.shape[1:])  # type: ignore[arg-type]
     output = (int(out.shape[1]), int(out.shape[2]))  # type: ignore[arg-type]
     panel = kernels.type.static_shape[3]
-    plan = plan_for(channels, maps, (rows, columns), output, pads[:2], tile, width, panel)
+    plan = plan_for(channels, maps, (rows, columns), output, pads[:2], tile, width, panel, schedule)
     images = x.shape[0]
     epilogue, lines = Epilogue(bias is not None, low, high), 0
     if ahead is not None:

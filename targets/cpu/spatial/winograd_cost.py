@@ -42,6 +42,8 @@ _LEAST_BLOCKS = 8
 _GROUP_MAPS = 128
 
 Size = tuple[int, int]
+# Schedules that may be asked for: each step for whole images, or blocks of tiles.
+POINTS, BLOCKS = "points", "blocks"
 
 
 def plan_for(
@@ -53,8 +55,11 @@ def plan_for(
     tile: int,
     width: int,
     columns: int,
+    schedule: str = "",
 ) -> Plan:
     """The plan that takes least for kernels packed in panels of ``columns`` maps.
+
+    ``schedule`` leaves only plans of this schedule, if there are any.
 
     It follows from these numbers alone: it does not depend on the machine that compiles.
     """
@@ -76,7 +81,10 @@ def plan_for(
         blocks = plan(-(-panels // groups), block, False)
         if blocks.blocks >= _LEAST_BLOCKS:
             candidates.append(blocks)
-    return min(candidates, key=lambda candidate: seconds(candidate, typical_peaks(width)))
+    of_schedule = [one for one in candidates if schedule == (POINTS if one.by_points else BLOCKS)]
+    return min(
+        of_schedule or candidates, key=lambda candidate: seconds(candidate, typical_peaks(width))
+    )
 
 
 def _blocks(tiles: Size, most: int) -> Iterator[Size]:

@@ -1,0 +1,109 @@
+"""The ways to compute a product with a constant matrix, as candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ....ir import Array, Extent, Graph, LazyArray, Node, TensorType, Value
+from ....ir.graph import read_array
+from ..choices import Choices
+from ..tuning.choose import OTHERWISE, Candidate
+from .matmul import pack_columns, packed_matmul, panel_columns
+from .strassen import strassen_matmul
+from .strassen_plan import StrassenPlan, pack_quarters, strassen_plan
+
+# Multiply-adds a second of one core; only ratios matter.
+_FLOPS_A_SECOND = 230e9
+_SAVED = 7 / 8  # of the multiplications, by Strassen's algorithm
+# Vectors of a panel of packed columns.
+_PANELS = (1, 2, 3, 4, 8)
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """``x`` [..., inner] times a matrix [inner, columns] made of the parameter ``weights``.
+
+    ``node`` is what the product computes; ``matrix`` gives the matrix from the array of weights.
+    """
+
+    node: Node
+    x: Value
+    weights: Value
+    rows: Extent
+    inner: int
+    columns: int
+    matrix: Callable[[Array], Array]
+
+
+def product_candidates(
+    graph: Graph, product: Product, choices: Choices, strassen: bool
+) -> list[Candidate[Value]]:
+    """Packed products with panels of several widths, and Strassen's algorithm.
+
+    ``strassen`` is True where that is taken, if it can be, unless a measurement says otherwise.
+    """
+    width, rows = choices.width, product.rows
+    flops = 2 * (rows if isinstance(rows, int) else 1) * product.inner * product.columns
+    seconds = flops / _FLOPS_A_SECOND
+    usual = panel_columns(rows, product.columns, width)
+    most = -(-product.columns // width)
+    panels = [usual, *(n * width for n in _PANELS if n <= most and n * width != usual)]
+    found = [
+        Candidate(
+            f"packed {panel // width}",
+            seconds if panel == usual else seconds * OTHERWISE,
+            lambda panel=panel: _packed(graph, product, panel, width),  # type: ignore[misc]
+        )
+        for panel in panels
+    ]
+    plan = None if choices.exact else strassen_plan(rows, product.inner, product.columns, width)
+    if plan is not None:
+        factor = _SAVED if strassen else OTHERWISE
+        made = lambda: _strassen(graph, product, plan)  # noqa: E731
+        found.append(Candidate("strassen", seconds * factor, made))
+    return found
+
+
+def _packed(graph: Graph, product: Product, panel: int, width: int) -> Value:
+    node = product.node
+    shape = (-(-product.columns // panel), product.inner, panel)
+    packed = packed_parameter(
+        graph, product.weights, shape, lambda array: pack_columns(product.matrix(array), panel)
+    )
+    return graph.add(
+        packed_matmul,
+        product.x,
+        packed,
+        columns=product.columns,
+        width=width,
+        name=node.name,
+        origin=node.origin,
+    )
+
+
+def _strassen(graph: Graph, product: Product, plan: StrassenPlan) -> Value:
+    node = product.node
+    packed = packed_parameter(
+        graph,
+        product.weights,
+        plan.packed_shape,
+        lambda array: pack_quarters(product.matrix(array), plan),
+    )
+    attributes = {"columns": plan.columns, "width": plan.width}
+    return graph.add(
+        strassen_matmul, product.x, packed, name=node.name, origin=node.origin, **attributes
+    )
+
+
+def packed_parameter(
+    graph: Graph, value: Value, shape: tuple[int, ...], pack: Callable[[Array], Array]
+) -> Value:
+    """A parameter made from another one when the program is loaded."""
+    source = graph.params[value.node]
+
+    def load() -> Array:
+        return pack(read_array(source))
+
+    held = LazyArray(TensorType("float32", shape), load)
+    return graph.param(held, f"{value.node}.packed")
