@@ -16,6 +16,7 @@ VERBS = {
     "run": ("run", "Run a model once and show or save its outputs."),
     "bench": ("bench", "Measure latency, throughput, memory and compile time."),
     "profile": ("profile", "Show what the time goes to, operator by operator."),
+    "tune": ("tune", "Measure which kernels are fastest here, and remember them."),
     "bench-ops": ("bench_operators", "Measure single operators of usual shapes."),
     "inspect": ("inspect_model", "Show what a model is made of."),
     "check": ("check", "Tell whether a model is valid and supported."),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from opweave import networks as networks
-    from opweave.api import ModelNotFoundError, build, compile, export, load, save
+    from opweave.api import ModelNotFoundError, build, compile, export, load, save, tune
     from opweave.compiler.session import Session
     from opweave.compiler.spec import Spec
     from opweave.formats.adapter import LoadedModel
@@ -73,6 +73,7 @@ __all__ = [
     "save",
     "save_checkpoint",
     "symbol",
+    "tune",
 ]
 
 __version__ = "0.1.0"
@@ -110,6 +111,7 @@ _PUBLIC = {
     "save": "opweave.api:save",
     "save_checkpoint": "opweave.networks.checkpoint:save_checkpoint",
     "symbol": "opweave.ir:symbol",
+    "tune": "opweave.api:tune",
 }
 
 # Sub-packages that can be used as attributes without importing them first.

@@ -17,11 +17,12 @@ from .compiler.target import Target
 from .formats import adapter
 from .formats.adapter import LoadedModel, Metadata
 from .formats.limits import DEFAULT_LIMITS, Limits
-from .ir import FormatError, Graph, ModelError, TensorType, UnsupportedError
+from .ir import Array, FormatError, Graph, ModelError, TensorType, UnsupportedError
 from .targets.cpu.package.container import is_package
 
 if TYPE_CHECKING:
     from .networks.cell import Cell
+    from .targets.cpu.tuning.tune import TuningReport
 
 
 @runtime_checkable
@@ -85,6 +86,7 @@ def compile(
     threads: int | None = None,
     accuracy: str = "default",
     vector_bits: int | None = None,
+    tuned: bool = True,
 ) -> Session:
     """Compile a model for a target; the result is called with arrays.
 
@@ -95,13 +97,56 @@ def compile(
     those it was given with ``set_inputs``; for other models they fix symbolic shapes in
     order. ``threads`` bounds the threads of one run; ``accuracy`` "exact" leaves out algorithms
     that round more than need be (Winograd convolution; "default" stays within 1e-4 of the
-    output's largest magnitude); ``vector_bits`` (128, 256, 512) leaves wider registers unused.
+    output's largest magnitude); ``vector_bits`` (128, 256, 512) leaves wider registers unused;
+    ``tuned=False`` (or OPWEAVE_TUNE=off in the environment) ignores what :func:`tune` has measured.
 
     Raises what :func:`load` raises, and UnsupportedError naming all nodes that the target
     has no kernel for.
     """
     graph = model_of(model, input_types).graph
-    return compile_graph(graph, target, shapes, threads, accuracy=accuracy, vector_bits=vector_bits)
+    return compile_graph(
+        graph,
+        target,
+        shapes,
+        threads,
+        accuracy=accuracy,
+        vector_bits=vector_bits,
+        tuned=tuned,
+    )
+
+
+def tune(
+    model: Source,
+    *,
+    budget: float = 60.0,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    input_types: Sequence[TensorType | Any] = (),
+    inputs: Mapping[str, Array] | None = None,
+    threads: int | None = None,
+    accuracy: str = "default",
+    vector_bits: int | None = None,
+    again: bool = False,
+) -> TuningReport:
+    """Measure which kernels are fastest for a model on this machine, and remember them.
+
+    For about ``budget`` seconds the kernels, tiles and schedules that :func:`compile` chooses by
+    estimates are timed for the model's operators, those first that compute most; what gains more
+    than 3 % is recorded in the cache folder, unless whole runs of the model are slower with it.
+    From then on :func:`compile` takes what is recorded for this processor, number of threads and
+    version of opweave; operators of the same shape gain in other models too. ``again`` measures
+    what is recorded already once more; ``inputs`` are those of whole runs, by name, made up by
+    default. The other options are those of :func:`compile`, as are the errors.
+    """
+    from .targets.cpu.tuning.tune import tune_graph
+
+    return tune_graph(
+        model_of(model, input_types).graph,
+        CompileOptions(threads, accuracy, vector_bits),
+        shapes=shapes,
+        budget=budget,
+        inputs=inputs,
+        again=again,
+    )
 
 
 def export(
