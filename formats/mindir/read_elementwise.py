@@ -557,16 +557,3 @@ def _nan_to_num(
     below = g.add(ops.is_inf, x, detect_negative=True, detect_positive=False)
     x = g.add(ops.where, g.add(ops.is_nan, x), g.scalar_like(x, nan or 0.0), x)
     return g.add(ops.where, below, low, g.add(ops.where, above, high, x))
-
-
-def _register_shift(name: str, op: str) -> None:
-    def read(g: Context, x: Value, y: Value) -> Value:
-        if not g.dtype(x).startswith("uint"):
-            raise UnsupportedError(f"{name} of {g.dtype(x)}")
-        return g.add(operator_named(op), x, g.cast(y, g.dtype(x)))
-
-    reads(name)(read)
-
-
-_register_shift("LeftShift", "shift_left")
-_register_shift("RightShift", "shift_right")

@@ -76,6 +76,45 @@ def _sparse_cross_entropy(g: Context, x: Value, labels: Value, is_grad: bool = F
     return g.add(ops.reduce_mean, found, axes=(0, 1), keepdims=False)
 
 
+@reads("NLLLoss")
+def _negative_log_likelihood(
+    g: Context,
+    x: Value,
+    labels: Value,
+    weight: Value,
+    reduction: Item = "mean",
+    ignore_index: int = -100,
+) -> Item:
+    labels = g.cast(labels, "int64")
+    ignored = g.add(ops.equal, labels, g.scalar_like(labels, ignore_index))
+    places = g.add(ops.where, ignored, g.scalar_like(labels, 0), labels)
+    weights = g.add(ops.gather, g.cast(weight, g.dtype(x)), places, axis=0)
+    weights = g.add(ops.where, ignored, g.scalar_like(weights, 0), weights)
+    if g.rank(x) == 1:
+        found = g.add(ops.gather, x, places, axis=0)
+    else:
+        found = g.add(ops.gather_elements, x, g.unsqueeze(places, 1), axis=1)
+        found = g.reshape(found, g.shape(labels))
+    loss = g.add(ops.neg, g.add(ops.mul, found, weights))
+    total = _summed(g, weights, "sum")
+    mode = enumerated(reduction, _REDUCTIONS, "reduction")
+    if mode == "mean":
+        return g.add(ops.div, _summed(g, loss, "sum"), total), total
+    return _summed(g, loss, mode), total
+
+
+@reads("KLDivLoss")
+def _divergence(g: Context, x: Value, target: Value, reduction: Item = "mean") -> Value:
+    some = g.add(ops.greater, target, g.scalar_like(target, 0))
+    safe = g.add(ops.where, some, target, g.scalar_like(target, 1))
+    loss = g.add(ops.mul, target, g.add(ops.sub, g.add(ops.log, safe), x))
+    loss = g.add(ops.where, some, loss, g.scalar_like(loss, 0))
+    if reduction == "batchmean":
+        batch = g.cast(g.whole(g.shape(x)[0]), g.dtype(x))
+        return g.add(ops.div, _summed(g, loss, "sum"), batch)
+    return _summed(g, loss, reduction)
+
+
 @reads("L2Loss")
 def _l2_loss(g: Context, x: Value) -> Value:
     total = g.add(ops.mul, x, x)

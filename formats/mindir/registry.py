@@ -59,12 +59,14 @@ _MODULES = (
     "indexing",
     "reduction",
     "matrix",
+    "recurrent",
     "convolution",
     "pooling",
     "normalization",
     "resizing",
     "detection",
     "losses",
+    "mathematics",
 )
 
 

@@ -106,6 +106,17 @@ class Formula:
         return self.w.function(primitive, *names, type=self.type.with_dtype("bool"))
 
 
+@writes("shift_left", "shift_right")
+def _shift(w: Writer, node: Node, x: Name, y: Name) -> Name:
+    word = "LeftShift" if node.op.name == "shift_left" else "RightShift"
+    return w.primitive(word, x, y, type=node.types[0])
+
+
+@writes("det")
+def _det(w: Writer, node: Node, x: Name) -> Name:
+    return w.primitive("MatrixDeterminant", x, type=node.types[0])
+
+
 @writes("round")
 def _round(w: Writer, node: Node, x: Name) -> Name:
     return w.function("Round", x, 0, type=node.types[0])
