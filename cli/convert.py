@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 from pathlib import Path
@@ -15,6 +16,7 @@ from .output import Output, shown_bytes
 
 if TYPE_CHECKING:
     from ..formats.adapter import Format
+    from ..ir import Array, Graph
     from .subject import Subject
 
 
@@ -60,17 +62,21 @@ def verb(
 ) -> int:
     """Write MODEL (a file or a built-in network) to OUT in another format.
 
+    A model that is too large for one file gets others beside it, for its tensors.
     Nothing is left at OUT when writing or verifying fails. Exit status 1: the outputs of
     the result differ from those of the original.
     """
     from .subject import subject_of
 
     format_ = _format_for(output_file, format_name)
+    if opset is not None and format_.name != "ONNX":
+        raise click.UsageError(f"--opset is for ONNX files, not for {format_.name}")
     if not output_file.parent.is_dir():
         raise FileNotFoundError(2, "there is no such folder", str(output_file.parent))
     subject = subject_of(model, output, sizes)
     options: dict[str, Any] = {} if opset is None else {"opset": opset}
     difference: float | None = None
+    sizes_written: dict[str, int] = {}
     # Written beside OUT, so that nothing unverified ever has its name.
     with tempfile.TemporaryDirectory(prefix=".opweave-", dir=output_file.parent) as name:
         written = Path(name) / output_file.name
@@ -80,19 +86,20 @@ def verb(
             difference = _difference(subject, written, format_, seed, output)
         agrees = difference is None or difference <= tolerance
         if agrees:
-            # Files with tensors first: the model never points at what is not there.
-            for file in sorted(written.parent.iterdir(), key=lambda path: path == written):
-                os.replace(file, output_file.with_name(file.name))
+            sizes_written = _move(written, output_file.parent)
     result = {
         "model": model,
         "output": str(output_file) if agrees else None,
         "format": format_.name,
         "verified": verify,
         "difference": difference,
-        "bytes": output_file.stat().st_size if agrees else None,
+        "bytes": sum(sizes_written.values()) if agrees else None,
+        "files": list(sizes_written),
     }
     if agrees:
-        output.text(f"{output_file}: {format_.name}, {shown_bytes(output_file.stat().st_size)}")
+        size = shown_bytes(sum(sizes_written.values()))
+        more = f" in {len(sizes_written)} files" if len(sizes_written) > 1 else ""
+        output.text(f"{output_file}: {format_.name}, {size}{more}")
     if difference is not None:
         verdict = "agrees" if agrees else "DIFFERS; nothing was written"
         output.text(f"verified on random inputs: {verdict} (largest difference {difference:.2e})")
@@ -116,6 +123,21 @@ def _format_for(path: Path, name: str | None) -> Format:
     raise click.UsageError(f"the suffix of {path.name!r} names no format: {shown}; or use --to")
 
 
+def _move(written: Path, folder: Path) -> dict[str, int]:
+    """Put a model and the files with its tensors into a folder; their paths and sizes.
+
+    The tensors come first: the model never points at what is not there.
+    """
+    files = [path for path in sorted(written.parent.rglob("*")) if path.is_file()]
+    found = {}
+    for file in sorted(files, key=lambda path: path == written):
+        target = folder / file.relative_to(written.parent)
+        target.parent.mkdir(exist_ok=True)
+        found[str(target)] = file.stat().st_size
+        os.replace(file, target)
+    return found
+
+
 def _difference(
     subject: Subject, written: Path, format_: Format, seed: int, output: Output
 ) -> float:
@@ -124,16 +146,23 @@ def _difference(
     from .comparison import relative_difference
     from .data import inputs_for
     from .options import InputOptions
-    from .running import compiled_graph
 
-    back = load(written, format=format_.name).graph
     feed = list(inputs_for(subject.input_types, InputOptions(seed=seed)).values())
     with output.progress("comparing the outputs"):
-        expected = compiled_graph(subject.graph).run(None, _named(subject.graph, feed))
-        found = compiled_graph(back).run(None, _named(back, feed))
+        expected = _outputs(subject.graph, feed)
+        found = _outputs(load(written, format=format_.name).graph, feed)
     pairs = zip(found, expected, strict=True)
     return max((relative_difference(a, b) for a, b in pairs), default=0.0)
 
 
-def _named(graph: Any, feed: list[Any]) -> dict[str, Any]:
-    return {value.node: array for value, array in zip(graph.inputs, feed, strict=True)}
+def _outputs(graph: Graph, feed: list[Array]) -> list[Array]:
+    """What a graph gives for inputs in order; nothing of the compiled model stays behind.
+
+    Its weights may take most of the memory there is, and another model is to come.
+    """
+    from .running import compiled_graph
+
+    names = [value.node for value in graph.inputs]
+    results = compiled_graph(graph).run(None, dict(zip(names, feed, strict=True)))
+    gc.collect()
+    return results

@@ -11,6 +11,8 @@ import onnxruntime
 import pytest
 
 import opweave as ow
+from opweave.cli import command
+from opweave.cli.exits import run_command
 from opweave.networks import functional as ops
 from opweave.networks import layers as nn
 from opweave.networks.bert import BertCLSModel, BertConfig
@@ -118,3 +120,12 @@ def test_exported_networks_predict_the_same_everywhere(name, tmp_path):
     assert relative(in_mindspore(mindir, *inputs), wanted) < 2e-5
     assert relative(in_onnxruntime(onnx, *inputs), wanted) < 2e-5
     assert relative(ow.Model(mindir).predict(*inputs), wanted) < 2e-5
+
+
+def test_converted_files_run_in_mindspore(tmp_path):
+    x = RANDOM.random((1, 1, 32, 32), np.float32)
+    network = ow.networks.lenet(10)
+    onnx = ow.export(network, x, file_name=tmp_path / "lenet", file_format="ONNX")
+    words = ["convert", str(onnx), "-o", str(tmp_path / "out.mindir")]
+    assert run_command(command, words) == 0
+    assert relative(in_mindspore(tmp_path / "out.mindir", x), in_onnxruntime(onnx, x)) < 1e-5
