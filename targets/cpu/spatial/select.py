@@ -68,7 +68,7 @@ def _chosen(
             return _pointwise(graph, node, x, choices)
         note = "exact sums asked for"
         if not choices.exact:
-            note = _no_winograd(graph, node)
+            note = _no_winograd(graph, node, choices.width)
             if not note:
                 return _direct_or_winograd(graph, node, x, choices)
     return Candidate("direct", 0.0, lambda: _direct(graph, node, x, channels_first, width), note)
@@ -169,15 +169,19 @@ def _direct(graph: Graph, node: Node, x: Value, channels_first: bool, width: int
 _LEAST_WINOGRAD = 16
 # Share of the peak that direct convolutions reach.
 _DIRECT_REACHED = 0.93
+# With stride 2 there is less to gain, and kernels several times as large compete for memory.
+_STRIDED_GAIN = 0.85
 
 
-def _no_winograd(graph: Graph, node: Node) -> str:
+def _no_winograd(graph: Graph, node: Node, width: int) -> str:
     """Why a convolution cannot be computed by Winograd's filtering; empty if it can."""
     window = window_of(graph, node)
     maps, channels = graph.type(node.operands[1]).static_shape[:2]
-    plain = {*window["strides"], *window["dilations"]} == {1} and node.attrs["groups"] == 1
-    if window["kernel"] != (3, 3) or not plain:
-        return "no 3x3 taps that meet every pixel, as Winograd's filtering needs"
+    plain = {*window["dilations"]} == {1} and node.attrs["groups"] == 1
+    if window["kernel"] != (3, 3) or not plain or window["strides"] not in ((1, 1), (2, 2)):
+        return "no 3x3 taps of stride 1 or 2, as Winograd's filtering needs"
+    if window["strides"] != (1, 1) and channels % width:
+        return "channels are no whole vectors, as Winograd's filtering of stride 2 needs"
     if min(maps, channels) < _LEAST_WINOGRAD:
         return "too few channels or maps for Winograd's filtering"
     image = (*node.types[0].shape[2:], *graph.type(node.operands[0]).shape[2:])
@@ -193,11 +197,14 @@ def _direct_or_winograd(graph: Graph, node: Node, x: Value, choices: Choices) ->
     output = node.types[0].shape[2:]
     size = (int(output[0]), int(output[1]))  # type: ignore[arg-type]
     peaks = typical_peaks(width)
-    direct = direct_seconds(channels, maps, size, peaks)
+    stride = window_of(graph, node)["strides"][0]
+    direct = direct_seconds(channels, maps, size, peaks, stride)
     found = [Candidate("direct", direct, lambda: _direct(graph, node, x, False, width))]
-    for tile in TILES:
+    for tile in TILES[stride]:
         usual = panel_columns(maps, size, tile, width)
-        seconds = winograd_seconds(channels, maps, size, tile, peaks)
+        seconds = winograd_seconds(channels, maps, size, tile, peaks, stride)
+        if stride != 1:
+            seconds /= _STRIDED_GAIN
         ways = [(usual, "", seconds), (usual, POINTS, seconds), (usual, BLOCKS, seconds)]
         ways += [
             (other, "", seconds)
@@ -225,9 +232,10 @@ def _winograd(
 ) -> Value:
     window, w = window_of(graph, node), node.operands[1]
     maps, channels = graph.type(w).static_shape[:2]
-    shape = ((tile + 2) ** 2, -(-maps // columns), channels, columns)
+    stride = window["strides"][0]
+    shape = ((stride * (tile - 1) + 3) ** 2, -(-maps // columns), channels, columns)
     kernels = packed_parameter(
-        graph, w, shape, lambda array: winograd_kernels(array, tile, columns)
+        graph, w, shape, lambda array: winograd_kernels(array, tile, columns, stride)
     )
     return graph.add(
         spatial_winograd,
@@ -238,14 +246,18 @@ def _winograd(
         tile=tile,
         schedule=schedule,
         width=width,
+        stride=stride,
         name=node.name,
         origin=node.origin,
     )
 
 
-def direct_seconds(channels: int, maps: int, output: tuple[int, int], peaks: MachinePeaks) -> float:
+def direct_seconds(
+    channels: int, maps: int, output: tuple[int, int], peaks: MachinePeaks, stride: int = 1
+) -> float:
     """Estimated time of a direct 3x3 convolution of one image; taps outside are skipped."""
-    rows, columns = (3 * extent - 2 for extent in output)
+    outside = 2 if stride == 1 else 1
+    rows, columns = (3 * extent - outside for extent in output)
     flops = 2 * rows * columns * channels * maps
     weights = 4 * 9 * channels * maps
     reached = _DIRECT_REACHED * peaks.flops_per_second

@@ -1,8 +1,9 @@
-"""3x3 convolutions of stride 1 by Winograd's minimal filtering, channels last.
+"""3x3 convolutions of stride 1 or 2 by Winograd's minimal filtering, channels last.
 
 A tile of ``m`` x ``m`` outputs takes ``(m + 2)**2`` multiplications a channel and map instead
-of ``9 * m**2``. The inputs of tiles are transformed, multiplied point by point with transformed
-kernels (matrix products of tiles times maps, summed over channels), and transformed back.
+of ``9 * m**2``, and with stride 2 ``(2 * m + 1)**2``. The inputs of tiles are transformed,
+multiplied point by point with transformed kernels (matrix products of tiles times maps, summed
+over channels), and transformed back.
 See :mod:`.winograd_transforms` for the arithmetic, :mod:`.winograd_plan` for the schedules.
 """
 
@@ -18,6 +19,7 @@ from ....ops.convolution import convolution
 from ....ops.define import operator
 from ..dense.epilogue import Epilogue, applied
 from ..emitted import EmittedBody
+from .scratch import Scratch
 from .winograd_blocks import BlockWriter
 from .winograd_cost import lines_ahead, plan_for
 from .winograd_plan import LINE
@@ -39,20 +41,25 @@ def spatial_winograd(
     tile: int,
     width: int,
     schedule: str = "",
+    stride: int = 1,
     low: float = -math.inf,
     high: float = math.inf,
 ) -> Array:
-    """3x3 ``convolution`` of ``x`` [N, H, W, C], stride 1, to [N, H', W', maps].
+    """3x3 ``convolution`` of ``x`` [N, H, W, C] to [N, H', W', maps].
 
     The kernels are packed by :func:`~.winograd_transforms.pack_kernels`. ``pads`` are those
     above, left, below and right; ``tile`` is the number of outputs of a tile along an axis,
-    ``schedule`` one that :func:`.winograd_cost.plan_for` is to use.
-    ``bias``, ``low`` and ``high`` are the epilogue (see :mod:`..dense.epilogue`), ``ahead``
-    weights that are needed next (see :mod:`..dense.read_ahead`).
+    ``schedule`` one that :func:`.winograd_cost.plan_for` is to use. ``stride`` is 1, or 2 where
+    the channels are whole vectors. ``bias``, ``low`` and ``high`` are the epilogue (see
+    :mod:`..dense.epilogue`), ``ahead`` weights that are needed next (see
+    :mod:`..dense.read_ahead`).
     """
-    weights = unpack_kernels(kernels, maps, tile)
     result = convolution.reference(
-        np.moveaxis(x.astype(np.float64), -1, 1), weights, pads_begin=pads[:2], pads_end=pads[2:]
+        np.moveaxis(x.astype(np.float64), -1, 1),
+        unpack_kernels(kernels, maps, tile, stride),
+        strides=(stride, stride),
+        pads_begin=pads[:2],
+        pads_end=pads[2:],
     )
     finished = applied(np.moveaxis(result, 1, -1), bias, low, high)
     return np.ascontiguousarray(finished.astype(x.dtype))
@@ -70,19 +77,22 @@ def _(
     tile: int,
     width: int,
     schedule: str = "",
+    stride: int = 1,
     low: float,
     high: float,
 ) -> TensorType:
-    if x.rank != 4 or kernels.rank != 4 or tile not in TILES:
+    if x.rank != 4 or kernels.rank != 4 or tile not in TILES.get(stride, ()):
+        raise ModelError(f"winograd of {x} and {kernels} with tiles of {tile}, stride {stride}")
+    slabs, panels, channels, columns = kernels.static_shape
+    if x.shape[3] != channels or slabs != (stride * (tile - 1) + 3) ** 2 or columns % width:
         raise ModelError(f"winograd of {x} and {kernels} with tiles of {tile}")
-    points, panels, channels, columns = kernels.static_shape
-    if x.shape[3] != channels or points != (tile + 2) ** 2 or columns % width:
-        raise ModelError(f"winograd of {x} and {kernels} with tiles of {tile}")
+    if stride != 1 and channels % width:
+        raise ModelError(f"winograd of stride {stride}: {channels} channels, vectors of {width}")
     if bias is not None and bias.shape != (maps,):
         raise ModelError(f"winograd to {maps} maps with a bias {bias}")
     if panels != -(-maps // columns):
         raise ModelError(f"winograd: {kernels} for {maps} maps")
-    rows, columns_ = x.shape[1] + pads[0] + pads[2] - 2, x.shape[2] + pads[1] + pads[3] - 2
+    rows, columns_ = ((x.shape[1 + k] + pads[k] + pads[k + 2] - 3) // stride + 1 for k in range(2))
     return x.with_shape((x.shape[0], rows, columns_, maps))
 
 
@@ -111,28 +121,33 @@ def _(
     tile: int,
     width: int,
     schedule: str,
+    stride: int,
     low: float,
     high: float,
 ) -> list[Call]:
     rows, columns, channels = (int(extent) for extent in x.shape[1:])  # type: ignore[arg-type]
     output = (int(out.shape[1]), int(out.shape[2]))  # type: ignore[arg-type]
     panel = kernels.type.static_shape[3]
-    plan = plan_for(channels, maps, (rows, columns), output, pads[:2], tile, width, panel, schedule)
+    plan = plan_for(
+        channels, maps, (rows, columns), output, pads[:2], tile, width, panel, schedule, stride
+    )
     images = x.shape[0]
     epilogue, lines = Epilogue(bias is not None, low, high), 0
     if ahead is not None:
         lines = min(lines_ahead(plan), -(-int(ahead.size) // LINE))  # type: ignore[arg-type]
     added = () if bias is None else (bias.flat(),)
-    others = () if ahead is None else (ahead.flat(),)
+    others = () if ahead is None or not lines else (ahead.flat(),)
     if not plan.by_points:
-        key, count = (plan, epilogue, lines), 3 + len(added) + len(others)
-        body = EmittedBody("winograd", key, count, maps, BlockWriter(plan, epilogue, lines).write)
-        operands = (x.whole(), kernels.flat(), out.flat(), *added, *others)
-        return [Call(body, operands, items=images * plan.blocks)]
+        scratch = Scratch(plan.input_size + plan.product_size, images * plan.blocks)
+        operands = (x.whole(), kernels.flat(), out.flat(), *added, *others, *scratch.views)
+        key = (plan, epilogue, lines, scratch.slots)
+        write = BlockWriter(plan, epilogue, lines, scratch).write
+        body = EmittedBody("winograd", key, len(operands), maps, write)
+        return [scratch.clear(), Call(body, operands, items=images * plan.blocks)]
     writer = PointWriter(plan, epilogue, lines)
     transformed = workspace("inputs", x.dtype, (images, plan.input_size))
     products = workspace("products", x.dtype, (images, plan.product_size))
-    write = EmittedBody("winograd_inputs", (plan,), 2, maps, writer.write_inputs)
+    prepare = EmittedBody("winograd_inputs", (plan,), 2, maps, writer.write_inputs)
     multiply = EmittedBody(
         "winograd_products", (plan, lines), 3 + len(others), maps, writer.write_products
     )
@@ -142,7 +157,7 @@ def _(
     factors = (transformed, kernels.flat(), products, *others)
     tile_rows = images * plan.tiles[0]
     return [
-        Call(write, (x.whole(), transformed), items=tile_rows),
+        Call(prepare, (x.whole(), transformed), items=tile_rows),
         Call(multiply, factors, items=plan.points * plan.groups),
         Call(read, (products, out.flat(), *added), items=tile_rows),
     ]

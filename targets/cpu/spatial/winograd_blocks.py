@@ -6,17 +6,25 @@ from functools import partial
 
 from llvmlite import ir
 
+from ..dense.epilogue import Epilogue
 from ..dense.tile import address, constant
 from ..emitted import Finish
 from .loops import for_each
+from .scratch import Scratch
 from .winograd_inputs import InputTransform
+from .winograd_plan import Plan
 from .winograd_products import Products, next_panel, part_of
-from .winograd_region import Region, stack
+from .winograd_region import Region
 from .winograd_writer import WinogradWriter
 
 
 class BlockWriter(WinogradWriter):
     """Emits a body whose items are blocks of tiles, from the source to the output."""
+
+    def __init__(self, plan: Plan, epilogue: Epilogue, lines: int, scratch: Scratch) -> None:
+        """What is between the steps lies in ``scratch``; the rest as for all schedules."""
+        super().__init__(plan, epilogue, lines)
+        self.scratch = scratch
 
     def write(self, function: ir.Function, finish: Finish) -> None:
         """One block of one image."""
@@ -26,7 +34,10 @@ class BlockWriter(WinogradWriter):
         packed, out = function.args[6], function.args[8]
         bias = function.args[10] if self.epilogue.biased else None
         others = function.args[12 if self.epilogue.biased else 10] if self.lines else None
-        inputs, products = stack(builder, plan.input_size), stack(builder, plan.product_size)
+        # Behind the writer's other operands: each is a place and an extent.
+        last = 10 + 2 * self.epilogue.biased + 2 * (self.lines > 0)
+        inputs, flag = self.scratch.borrow(builder, function.args[last], function.args[last + 2])
+        products = address(builder, inputs, plan.input_size)
         image = builder.sdiv(item, constant(plan.blocks))
         block = builder.srem(item, constant(plan.blocks))
         region = self._region(builder, block)
@@ -45,17 +56,16 @@ class BlockWriter(WinogradWriter):
 
             def point(p: ir.Value, count: int) -> None:
                 a = address(builder, inputs, builder.mul(p, constant(plan.input_step)))
-                b = builder.add(builder.mul(p, constant(plan.panels)), first)
-                b = address(builder, packed, builder.mul(b, constant(plan.panel_size)))
                 c = address(builder, products, builder.mul(p, constant(plan.product_step)))
 
-                def panel(k: ir.Value, columns: int) -> None:
-                    at_b = address(builder, b, builder.mul(k, constant(plan.panel_size)))
+                def panel(k: ir.Value, columns: int, depth: int, before: ir.Value) -> None:
+                    which = builder.add(first, k)
+                    at_b = self.panel_place(builder, packed, before, which, depth)
                     at_c = address(builder, c, builder.mul(k, constant(plan.columns)))
-                    number = builder.mul(builder.add(first, k), constant(plan.points))
+                    number = builder.mul(which, constant(plan.points))
                     number = builder.add(number, p)
                     ahead = [
-                        next_panel(plan, builder, at_b),
+                        next_panel(builder, at_b, depth * plan.columns),
                         part_of(builder, following, number, parts, False),
                         part_of(builder, written, number, parts, True),
                         *self.others_ahead(
@@ -65,9 +75,13 @@ class BlockWriter(WinogradWriter):
                             plan.blocks * parts,
                         ),
                     ]
-                    multiply.panel((a, at_b, at_c), count, columns, ahead)
+                    multiply.panel((a, at_b, at_c), count, depth, columns, ahead)
 
-                self.each_panel(builder, maps, panel)
+                def panels(depth: int, before: ir.Value) -> None:
+                    each = partial(panel, depth=depth, before=before)
+                    self.each_panel(builder, maps, each)
+
+                self.at_point(builder, p, panels)
 
             for size in sizes:
                 with builder.if_then(builder.icmp_signed("==", tiles, constant(size))):
@@ -76,6 +90,7 @@ class BlockWriter(WinogradWriter):
             self.finish_outputs(builder, finish, places, image, region, column, maps)
 
         self.each_group(builder, group)
+        self.scratch.give_back(builder, flag)
         builder.ret(constant(0))
 
     def _region(self, builder: ir.IRBuilder, block: ir.Value) -> Region:
@@ -91,12 +106,12 @@ class BlockWriter(WinogradWriter):
         """The source of the next block; behind the last one that is anything."""
         plan = self.plan
         region = self._region(builder, builder.add(block, constant(1)))
-        y = builder.sub(builder.mul(region[0], constant(plan.tile)), constant(plan.pads[0]))
-        x = builder.sub(builder.mul(region[2], constant(plan.tile)), constant(plan.pads[1]))
+        y = builder.sub(builder.mul(region[0], constant(plan.advance)), constant(plan.pads[0]))
+        x = builder.sub(builder.mul(region[2], constant(plan.advance)), constant(plan.pads[1]))
         pixel = builder.add(builder.mul(y, constant(plan.source[1])), x)
         place = address(builder, source, builder.mul(pixel, constant(plan.channels)))
-        more = plan.filtering.inputs - plan.tile
-        rows, columns = (max(plan.cuts(axis)) * plan.tile + more for axis in (0, 1))
+        more = plan.span - plan.advance
+        rows, columns = (max(plan.cuts(axis)) * plan.advance + more for axis in (0, 1))
         return place, rows, columns * plan.channels, plan.source[1] * plan.channels
 
     def _output(

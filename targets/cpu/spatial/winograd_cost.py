@@ -16,7 +16,7 @@ from ....compiler.roofline import MachinePeaks
 from ..dense.tile import largest_rows
 from .geometry import balanced
 from .winograd_plan import LINE, Plan
-from .winograd_transforms import TILES
+from .winograd_transforms import TILES, filtering_of
 
 # Cycles beside the multiply-adds of a register tile, and the share of the peak they reach.
 _TILE_CYCLES = 40
@@ -56,6 +56,7 @@ def plan_for(
     width: int,
     columns: int,
     schedule: str = "",
+    stride: int = 1,
 ) -> Plan:
     """The plan that takes least for kernels packed in panels of ``columns`` maps.
 
@@ -69,13 +70,13 @@ def plan_for(
     def plan(group: int, block: Size, by_points: bool) -> Plan:
         return Plan(
             channels, maps, source, output, pads, tile, width, vectors,
-            largest_rows(width, vectors), group, block, by_points,
+            largest_rows(width, vectors), group, block, by_points, stride,
         )  # fmt: skip
 
     panels = -(-maps // columns)
-    points = 4 * (tile + 2) ** 2  # bytes of one float at each point
+    points = 4 * filtering_of(tile, stride).inputs ** 2  # bytes of one float at each point
     candidates = [plan(max(1, min(panels, _GROUP_MAPS // columns)), tiles, True)]
-    for block in _blocks(tiles, _BLOCK_BYTES // (points * channels)):
+    for block in _blocks(tiles, _BLOCK_BYTES // (points * channels * stride**2)):
         fitting = _BLOCK_BYTES // (points * block[0] * block[1] * columns)
         groups = -(-panels // max(1, fitting))
         blocks = plan(-(-panels // groups), block, False)
@@ -117,12 +118,12 @@ def lines_ahead(plan: Plan) -> int:
     peaks = typical_peaks(plan.width)
     cycle = 4 * plan.width / peaks.flops_per_second
     deliverable = _FETCHED * peaks.memory_bytes_per_second * _product_cycles(plan) * cycle
-    spare = deliverable - 4 * plan.points * plan.panels * plan.panel_size
+    spare = deliverable - 4 * plan.kernel_size
     return int(max(0.0, min(spare, _MOST_AHEAD)) / (4 * LINE))
 
 
 def winograd_seconds(
-    channels: int, maps: int, output: Size, tile: int, peaks: MachinePeaks
+    channels: int, maps: int, output: Size, tile: int, peaks: MachinePeaks, stride: int = 1
 ) -> float:
     """Estimated time for one image with tiles of ``tile`` x ``tile`` outputs.
 
@@ -130,12 +131,19 @@ def winograd_seconds(
     """
     width = peaks.vector_bits // 32
     columns = panel_columns(maps, output, tile, width)
-    return seconds(plan_for(channels, maps, output, output, (1, 1), tile, width, columns), peaks)
+    source = output[0] * stride, output[1] * stride
+    plan = plan_for(channels, maps, source, output, (1, 1), tile, width, columns, stride=stride)
+    return seconds(plan, peaks)
 
 
-def best_tile(channels: int, maps: int, output: Size, peaks: MachinePeaks) -> tuple[int, float]:
+def best_tile(
+    channels: int, maps: int, output: Size, peaks: MachinePeaks, stride: int = 1
+) -> tuple[int, float]:
     """The tile size that takes least, and its estimated time for one image."""
-    estimates = [(winograd_seconds(channels, maps, output, tile, peaks), tile) for tile in TILES]
+    estimates = [
+        (winograd_seconds(channels, maps, output, tile, peaks, stride), tile)
+        for tile in TILES[stride]
+    ]
     least, tile = min(estimates)
     return tile, least
 
@@ -145,11 +153,12 @@ def seconds(plan: Plan, peaks: MachinePeaks) -> float:
     cycle = 4 * plan.width / peaks.flops_per_second  # two vectors of multiply-adds, all threads
     tiles = plan.tiles[0] * plan.tiles[1]
     vectors = [-(-plan.channels // plan.width), -(-plan.maps // plan.width)]
-    transforms = _INPUT_CYCLES * vectors[0] + _OUTPUT_CYCLES * vectors[1]
-    kernels = 4 * plan.points * plan.panels * plan.panel_size
+    transforms = _INPUT_CYCLES * vectors[0] * plan.span**2
+    transforms += _OUTPUT_CYCLES * vectors[1] * plan.points
+    kernels = 4 * plan.kernel_size
     between = 4 * (plan.input_size + plan.product_size)
     filled = min(1.0, (between + min(kernels, between)) / peaks.l2_bytes)
-    total = plan.points * tiles * transforms * cycle * (1 + (_FULL_CACHE - 1) * filled)
+    total = tiles * transforms * cycle * (1 + (_FULL_CACHE - 1) * filled)
     products = _product_cycles(plan) / _REACHED * cycle
     images = 4 * (
         plan.source[0] * plan.source[1] * plan.channels
@@ -190,8 +199,9 @@ def _product_cycles(plan: Plan) -> float:
         for vectors, count in panels.items():
             for height in balanced(tiles, plan.rows):
                 step = max(height * vectors / 2, (height + vectors) / 2, 4)
-                cycles += blocks * count * (plan.channels * step + _TILE_CYCLES)
-    return plan.points * cycles
+                multiplying = plan.span**2 * plan.channels * step
+                cycles += blocks * count * (multiplying + plan.points * _TILE_CYCLES)
+    return cycles
 
 
 @functools.cache

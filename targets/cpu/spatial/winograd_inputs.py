@@ -4,10 +4,14 @@ First each column of a few neighbouring tiles is transformed along its rows; col
 tiles share are transformed once, and the source is read in long runs. The result, which stays
 in the nearest cache, is then transformed along its columns. What lies outside the source is
 known when code is emitted (rows) or written as zeros between the two steps (columns): no
-padding is stored or read.
+padding is stored or read. With stride 2 inputs of even and of odd numbers are transformed each
+on their own.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
 
 from llvmlite import ir
 
@@ -34,20 +38,24 @@ class InputTransform:
 
     def __init__(self, plan: Plan, builder: ir.IRBuilder) -> None:
         self.plan, self.builder = plan, builder
-        self.size = plan.filtering.inputs
+        self.size = plan.span
+        self.shared = plan.span - plan.advance  # columns of neighbouring tiles
         self.vector = ir.VectorType(F32, plan.width)
         pieces = -(-plan.channels // _CHANNELS)
         vectors = -(-plan.channels // plan.width)
         self.piece = -(-vectors // pieces) * plan.width  # channels at once
-        fitting = _BETWEEN // (self.size * self.piece) - (self.size - plan.tile)
-        self.tiles = max(1, min(plan.tiles[1], fitting // plan.tile))  # tiles at once
-        self.most_columns = self.tiles * plan.tile + self.size - plan.tile
+        fitting = _BETWEEN // (self.size * self.piece) - self.shared
+        self.tiles = max(1, min(plan.tiles[1], fitting // plan.advance))  # tiles at once
+        self.most_columns = self.tiles * plan.advance + self.shared
         self.row_step = self.most_columns * self.piece
         with builder.goto_entry_block():
             self.between = stack(builder, self.size * self.row_step)
 
     def emit(self, image: ir.Value, target: ir.Value, region: Region) -> None:
-        """Transform the tiles of a region of ``image`` to ``target`` [point][tile][channel]."""
+        """Transform the tiles of a region of ``image``.
+
+        ``target`` is [point][tile][phase and channel].
+        """
         plan, builder = self.plan, self.builder
         first_row, rows, _, columns = region
         runs = builder.sdiv(builder.add(columns, constant(self.tiles - 1)), constant(self.tiles))
@@ -79,17 +87,17 @@ class InputTransform:
         start = builder.mul(run, constant(self.tiles))
         left = builder.sub(region[3], start)
         tiles = choose(builder, "smin", left, constant(self.tiles))
-        columns = builder.mul(tiles, constant(plan.tile))
-        columns = builder.add(columns, constant(self.size - plan.tile))
+        columns = builder.mul(tiles, constant(plan.advance))
+        columns = builder.add(columns, constant(self.shared))
         # Columns from ``x`` on: some before the source, some inside, some behind.
-        x = builder.mul(builder.add(region[2], start), constant(plan.tile))
+        x = builder.mul(builder.add(region[2], start), constant(plan.advance))
         x = builder.sub(x, constant(plan.pads[1]))
         zero = constant(0)
         low = choose(builder, "smin", columns, choose(builder, "smax", zero, builder.neg(x)))
         high = choose(builder, "smin", columns, builder.sub(constant(plan.source[1]), x))
         high = choose(builder, "smax", high, low)
         inside = builder.sub(high, low)
-        y = builder.mul(row, constant(plan.tile))
+        y = builder.mul(row, constant(plan.advance))
         y = builder.sub(y, constant(plan.pads[0]))
         first = builder.add(builder.mul(y, constant(plan.source[1])), builder.add(x, low))
         source = address(builder, image, builder.mul(first, constant(plan.channels)))
@@ -132,6 +140,7 @@ class InputTransform:
         source, between, columns = function.args
         combiner = Combiner(builder, plan.width)
         line = plan.source[1] * plan.channels
+        places = [k * self.row_step for k in range(self.size)]
         whole, rest = divmod(channels, plan.width)
 
         def column(x: ir.Value) -> None:
@@ -144,7 +153,7 @@ class InputTransform:
                     place = address(builder, address(builder, at, start), y * line)
                     values[y] = self._load(builder, place, lanes)
                 into = address(builder, to, start)
-                self._store(combiner, values, into, self.row_step)
+                self._store(combiner, values, into, places)
 
             if whole:
                 step = constant(plan.width)
@@ -169,13 +178,16 @@ class InputTransform:
         combiner = Combiner(builder, plan.width)
 
         def tile(number: ir.Value) -> None:
-            at = address(builder, between, builder.mul(number, constant(plan.tile * self.piece)))
+            at = address(builder, between, builder.mul(number, constant(plan.advance * self.piece)))
             to = address(builder, target, builder.mul(number, constant(plan.input_pitch)))
 
-            def row(i: ir.Value) -> None:
-                from_ = address(builder, at, builder.mul(i, constant(self.row_step)))
-                points = builder.mul(i, constant(self.size * plan.input_step))
+            def row(i: ir.Value, phase: int) -> None:
+                inputs = plan.filtering.inputs
+                place = builder.add(i, constant(phase * inputs))
+                from_ = address(builder, at, builder.mul(place, constant(self.row_step)))
+                points = builder.mul(i, constant(inputs * plan.input_step))
                 into = address(builder, to, points)
+                places = self._places(phase)
 
                 def some(k: ir.Value) -> None:
                     start = builder.mul(k, constant(plan.width))
@@ -184,11 +196,12 @@ class InputTransform:
                         self._load(builder, address(builder, place, x * self.piece), plan.width)
                         for x in range(self.size)
                     ]
-                    self._store(combiner, values, address(builder, into, start), plan.input_step)
+                    self._store(combiner, values, address(builder, into, start), places)
 
                 for_each(builder, vectors, some)
 
-            for_each(builder, self.size, row)
+            for phase in range(plan.stride):
+                for_each(builder, plan.filtering.inputs - phase, partial(row, phase=phase))
 
         for_each(builder, tiles, tile)
         builder.ret_void()
@@ -212,16 +225,39 @@ class InputTransform:
         builder.ret_void()
         return function
 
+    def _places(self, row_phase: int) -> list[int]:
+        """Floats from a row of points to what it holds: even columns, then odd ones."""
+        plan = self.plan
+        last = plan.filtering.inputs - 1
+        places = []
+        for phase in range(plan.stride):
+            for point in range(last + 1 - phase):
+                # At infinity there are even numbers only.
+                number = row_phase if point == last else row_phase * plan.stride + phase
+                places.append(point * plan.input_step + number * plan.channels)
+        return places
+
     def _store(
-        self, combiner: Combiner, values: list[MaybeZero], target: ir.Value, step: int
+        self,
+        combiner: Combiner,
+        values: list[MaybeZero],
+        target: ir.Value,
+        places: Sequence[int],
     ) -> None:
-        """Write the transform of ``values``, whose points are ``step`` floats apart."""
-        for part in self.plan.filtering.parts:
-            results = combiner.inputs(part, values)
-            for point, result in zip(part.points, results, strict=True):
-                place = address(combiner.builder, target, point * step)
-                stored = combiner.zero() if result is None else result
-                combiner.builder.store(stored, place, align=4)
+        """Write the transform of ``values``: the points of one phase after the other.
+
+        Numbers are even in the first phase; in the second they are odd, without infinity.
+        """
+        plan = self.plan
+        for phase in range(plan.stride):
+            own = values[phase :: plan.stride]
+            for part in plan.filtering.parts[: -1 if phase else None]:
+                results = combiner.inputs(part, own)
+                for point, result in zip(part.points, results, strict=True):
+                    number = phase * plan.filtering.inputs + point
+                    place = address(combiner.builder, target, places[number])
+                    stored = combiner.zero() if result is None else result
+                    combiner.builder.store(stored, place, align=4)
 
     def _load(self, builder: ir.IRBuilder, place: ir.Value, lanes: int) -> ir.Value:
         if lanes == self.plan.width:

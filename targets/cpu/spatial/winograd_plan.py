@@ -6,7 +6,7 @@ import functools
 from dataclasses import dataclass
 
 from .geometry import balanced
-from .winograd_transforms import Filtering
+from .winograd_transforms import Filtering, filtering_of
 
 LINE = 16  # floats of a cache line
 
@@ -55,15 +55,31 @@ class Plan:
     group: int
     block: tuple[int, int]
     by_points: bool
+    stride: int = 1
 
     @functools.cached_property
     def filtering(self) -> Filtering:
         """The transforms."""
-        return Filtering(self.tile)
+        return filtering_of(self.tile, self.stride)
+
+    @property
+    def advance(self) -> int:
+        """Inputs from one tile to the next along an axis."""
+        return self.tile * self.stride
+
+    @property
+    def span(self) -> int:
+        """Inputs of a tile along an axis."""
+        return self.advance - self.stride + 3
+
+    @property
+    def depth(self) -> int:
+        """Channels of all phases of the inputs: those of even and of odd numbers for stride 2."""
+        return self.channels * self.stride**2
 
     @property
     def points(self) -> int:
-        """Products for each tile, channel and map."""
+        """Products for each tile and map, each summed over the channels of all phases."""
         return self.filtering.inputs**2
 
     @property
@@ -87,9 +103,14 @@ class Plan:
         return -(-self.panels // self.group)
 
     @property
-    def panel_size(self) -> int:
-        """Floats of one panel of one point."""
+    def slab_size(self) -> int:
+        """Floats of one panel of one point that meet one phase of the inputs."""
         return self.channels * self.columns
+
+    @property
+    def kernel_size(self) -> int:
+        """Floats of all packed kernels; at infinity there are no phases of odd numbers."""
+        return self.span**2 * self.panels * self.slab_size
 
     # --- blocks --------------------------------------------------------------------------
 
@@ -109,13 +130,13 @@ class Plan:
             return self.tiles[0] * self.tiles[1]
         return max(self.cuts(0)) * max(self.cuts(1))
 
-    # --- transformed inputs and products: [point][tile][channel or map] --------------------
+    # --- transformed inputs and products: [point][tile][phase and channel or map] -----------
 
     @property
     def input_pitch(self) -> int:
         """Floats between tiles: an odd number of lines, so that a register tile's rows do not
         meet in the same sets of a cache."""
-        return _odd_lines(self.channels)
+        return _odd_lines(self.depth)
 
     @property
     def input_step(self) -> int:
@@ -151,9 +172,9 @@ class Plan:
         runs: list[InputRun] = []
         size = self.source[axis]
         for number in range(self.tiles[axis]):
-            first = number * self.tile - self.pads[axis]
+            first = number * self.advance - self.pads[axis]
             low = max(0, -first)
-            high = min(self.filtering.inputs, size - first)
+            high = min(self.span, size - first)
             if low >= high:
                 low = high = 0
             if runs and (runs[-1].low, runs[-1].high) == (low, high):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from llvmlite import ir
 
 from ..dense.tile import address, constant
@@ -39,35 +41,37 @@ class PointWriter(WinogradWriter):
         number = builder.srem(item, constant(plan.groups))
         first = builder.mul(number, constant(plan.group))
         a = address(builder, inputs, builder.mul(point, constant(plan.input_step)))
-        b = builder.add(builder.mul(point, constant(plan.panels)), first)
-        b = address(builder, packed, builder.mul(b, constant(plan.panel_size)))
         c = address(builder, products, builder.mul(point, constant(plan.product_step)))
         c = address(builder, c, builder.mul(first, constant(plan.columns)))
         multiply = Products(plan, builder)
 
-        def panel(k: ir.Value, columns: int) -> None:
-            at_b = address(builder, b, builder.mul(k, constant(plan.panel_size)))
+        def panel(k: ir.Value, columns: int, depth: int, before: ir.Value) -> None:
+            panel_number = builder.add(first, k)
+            at_b = self.panel_place(builder, packed, before, panel_number, depth)
             at_c = address(builder, c, builder.mul(k, constant(plan.columns)))
-            which = builder.add(builder.mul(point, constant(plan.panels)), builder.add(first, k))
+            which = builder.add(builder.mul(point, constant(plan.panels)), panel_number)
             parts = plan.points * plan.panels
             ahead = [
-                next_panel(plan, builder, at_b),
+                next_panel(builder, at_b, depth * plan.columns),
                 *self.others_ahead(builder, others, which, parts),
             ]
 
             def image(number: ir.Value) -> None:
                 from_ = address(builder, a, builder.mul(number, constant(plan.input_size)))
                 to = address(builder, at_c, builder.mul(number, constant(plan.product_size)))
-                multiply.panel((from_, at_b, to), plan.block_tiles, columns, ahead)
+                multiply.panel((from_, at_b, to), plan.block_tiles, depth, columns, ahead)
 
             for_each(builder, images, image)
+
+        def panels(maps: int, depth: int, before: ir.Value) -> None:
+            self.each_panel(builder, maps, partial(panel, depth=depth, before=before))
 
         whole, rest = divmod(plan.maps, plan.group * plan.columns)
         for maps, comparison in ((plan.group * plan.columns, "<"), (rest, "==")):
             if maps and (whole or comparison == "=="):
                 is_it = builder.icmp_signed(comparison, number, constant(whole))
                 with builder.if_then(is_it):
-                    self.each_panel(builder, maps, panel)
+                    self.at_point(builder, point, partial(panels, maps))
         builder.ret(constant(0))
 
     def write_outputs(self, function: ir.Function, finish: Finish) -> None:

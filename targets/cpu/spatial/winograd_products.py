@@ -31,24 +31,30 @@ class Products:
 
     def __init__(self, plan: Plan, builder: ir.IRBuilder) -> None:
         self.plan, self.builder = plan, builder
-        self.rounds = plan.channels // _UNROLL
 
     def panel(
-        self, places: Sequence[ir.Value], tiles: int, columns: int, ahead: Sequence[Ahead] = ()
+        self,
+        places: Sequence[ir.Value],
+        tiles: int,
+        depth: int,
+        columns: int,
+        ahead: Sequence[Ahead] = (),
     ) -> None:
         """One panel of one point times some tiles, by register tiles of about equal height.
 
-        ``places`` are the transformed inputs of the point, the panel, and the products.
+        ``places`` are the transformed inputs of the point, the panel, and the products, which
+        are sums over ``depth`` inputs.
         """
         plan, builder = self.plan, self.builder
         a, b, c = places
         heights = balanced(tiles, plan.rows)
-        per_round = [-(-part.lines // max(1, self.rounds * len(heights))) for part in ahead]
+        rounds = depth // _UNROLL
+        per_round = [-(-part.lines // max(1, rounds * len(heights))) for part in ahead]
         lines = tuple((k, part.write) for k, part in zip(per_round, ahead, strict=True))
         start = done = 0
         for height in sorted(set(heights), reverse=True):
             count = heights.count(height)
-            tile = self._tile_function(height, columns, lines)
+            tile = self._tile_function(height, depth, columns, lines)
 
             def one(
                 k: ir.Value,
@@ -65,7 +71,7 @@ class Products:
                     address(
                         builder,
                         some.place,
-                        builder.mul(part, constant(self.rounds * count_ * LINE)),
+                        builder.mul(part, constant(rounds * count_ * LINE)),
                     )
                     for some, count_ in zip(ahead, per_round, strict=True)
                 ]
@@ -76,12 +82,12 @@ class Products:
             done += count
 
     def _tile_function(
-        self, rows: int, columns: int, lines: tuple[tuple[int, bool], ...]
+        self, rows: int, depth: int, columns: int, lines: tuple[tuple[int, bool], ...]
     ) -> ir.Function:
         """``tile(a, b, c, ahead...)``: one register tile; each round fetches lines ahead."""
         plan = self.plan
         fetched = "".join(f"{'w' if write else 'r'}{count}" for count, write in lines)
-        name = f"tile{rows}x{columns}{fetched}"
+        name = f"tile{rows}x{columns}of{depth}{fetched}"
         function, fresh = local_function(self.builder, name, (POINTER,) * (3 + len(lines)))
         if not fresh:
             return function
@@ -129,7 +135,7 @@ class Products:
             return [at_a, address(builder, at_b, _UNROLL * plan.columns), *moved, *values]
 
         acc: Values = [zeros(shape.width)] * (rows * shape.vectors)
-        rounds, rest = divmod(plan.channels, _UNROLL)
+        rounds, rest = divmod(depth, _UNROLL)
         if rounds:
             a, b, *rest_ = repeat(builder, rounds, [a, b, *ahead, *acc], body)
             acc = rest_[len(lines) :]
@@ -167,6 +173,6 @@ def part_of(
     return Ahead(address(builder, place, offset), length, write)
 
 
-def next_panel(plan: Plan, builder: ir.IRBuilder, panel: ir.Value) -> Ahead:
-    """The panel of kernels behind one."""
-    return Ahead(address(builder, panel, plan.panel_size), -(-plan.panel_size // LINE))
+def next_panel(builder: ir.IRBuilder, panel: ir.Value, size: int) -> Ahead:
+    """The panel of kernels behind one of ``size`` floats."""
+    return Ahead(address(builder, panel, size), -(-size // LINE))

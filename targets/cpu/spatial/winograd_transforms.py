@@ -1,10 +1,14 @@
-"""Winograd's minimal filtering F(m, 3): matrices, packed kernels, emitted transforms.
+"""Winograd's minimal filtering F(m, r): matrices, packed kernels, emitted transforms.
 
-``m`` outputs of a filter of three taps take ``m + 2`` multiplications: the polynomials of
-inputs and taps are evaluated at ``m + 1`` points and at infinity, multiplied point by point,
+``m`` outputs of a filter of ``r`` taps take ``m + r - 1`` multiplications: the polynomials of
+inputs and taps are evaluated at ``m + r - 2`` points and at infinity, multiplied point by point,
 and interpolated (Winograd, "Arithmetic complexity of computations", 1980; Lavin and Gray, "Fast
-algorithms for convolutional neural networks", 2015). The points are 0 and pairs of a number
-and its negative, so that the even and odd parts of each pair are computed once.
+algorithms for convolutional neural networks", 2015). The points are pairs of a number and its
+negative, so that the even and odd parts of each pair are computed once, and 0 for three taps.
+
+Three taps of stride 2 are two on the inputs with even numbers and one on those with odd
+numbers. Both are filtered as F(m, 2), so that their products are summed like those of different
+channels; the second tap of the odd ones is zero, and with it their product at infinity.
 
 The pairs decide how much is lost to rounding. Those used here were found by trying eighths:
 in float32 the root mean square error is 3e-7 for F(2, 3), 8e-7 for F(4, 3) and 3e-6 for
@@ -15,7 +19,7 @@ with the customary 1 and 2 has 1.7e-6.) All factors of inputs and outputs are ex
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -27,8 +31,16 @@ from ....ir import Array
 from ..constants import floats, uniform, zeros
 from ..dense.tile import intrinsic
 
-_PAIRS = {2: (1.0,), 4: (0.75, 1.5), 6: (0.5, 1.0, 2.0)}
-TILES = tuple(_PAIRS)  # outputs of a tile along one axis
+_PAIRS = {
+    (2, 3): (1.0,), (4, 3): (0.75, 1.5), (6, 3): (0.5, 1.0, 2.0),
+    (2, 2): (1.0,), (4, 2): (0.5, 1.25),
+}  # fmt: skip
+_STRIDE_TAPS = {1: 3, 2: 2}
+# Outputs of a tile along one axis, by stride.
+TILES = {
+    stride: tuple(outputs for outputs, taps in _PAIRS if taps == count)
+    for stride, count in _STRIDE_TAPS.items()
+}
 
 Terms = tuple[tuple[int, float], ...]  # input numbers with their factors
 MaybeZero: TypeAlias = ir.Value | None  # None is a zero that is known when code is emitted
@@ -49,50 +61,65 @@ class Part:
 
 @dataclass(frozen=True)
 class Filtering:
-    """F(outputs, 3). Points are 0, each pair's positive and negative number, infinity."""
+    """F(outputs, taps). Points are 0 if there are three taps, each pair's positive and
+    negative number, infinity."""
 
     outputs: int
+    taps: int = 3
 
     @property
     def roots(self) -> tuple[float, ...]:
         """The positive number of each pair of points."""
-        return _PAIRS[self.outputs]
+        return _PAIRS[self.outputs, self.taps]
 
     @property
     def inputs(self) -> int:
         """Inputs of a tile along one axis, and points."""
-        return self.outputs + 2
+        return self.outputs + self.taps - 1
+
+    @property
+    def zeros(self) -> int:
+        """One if 0 is a point."""
+        return self.inputs - 1 - 2 * len(self.roots)
 
     @functools.cached_property
     def parts(self) -> tuple[Part, ...]:
         """How inputs are transformed: products of ``x**2 - root**2`` over the other points."""
         everything = _even_polynomial(self.roots)
-        last = self.inputs - 1
-        found = [Part((0,), 0.0, tuple((2 * k, c) for k, c in enumerate(everything)), ())]
+        last, zeros = self.inputs - 1, self.zeros
+        found = []
+        if zeros:
+            found.append(Part((0,), 0.0, tuple((2 * k, c) for k, c in enumerate(everything)), ()))
         for number, root in enumerate(self.roots):
             others = _even_polynomial(tuple(r for r in self.roots if r != root))
             found.append(
                 Part(
-                    (2 * number + 1, 2 * number + 2),
+                    (2 * number + zeros, 2 * number + zeros + 1),
                     root,
-                    tuple((2 * k + 2, c) for k, c in enumerate(others)),
-                    tuple((2 * k + 1, c) for k, c in enumerate(others)),
+                    tuple((2 * k + zeros + 1, c) for k, c in enumerate(others)),
+                    tuple((2 * k + zeros, c) for k, c in enumerate(others)),
                 )
             )
         found.append(
-            Part((last,), 0.0, tuple((2 * k + 1, c) for k, c in enumerate(everything)), ())
+            Part((last,), 0.0, tuple((2 * k + zeros, c) for k, c in enumerate(everything)), ())
         )
         return tuple(found)
 
     @functools.cached_property
     def kernel_matrix(self) -> Array:
-        """What taps are multiplied with: [points, 3], in float64."""
-        points = [0.0, *(signed for root in self.roots for signed in (root, -root))]
+        """What taps are multiplied with: [points, taps], in float64."""
+        points = [signed for root in self.roots for signed in (root, -root)]
+        points = [0.0] * self.zeros + points
         rows = []
         for point in points:
             scale = np.prod([point - other for other in points if other != point])
-            rows.append(np.array([1.0, point, point * point]) / scale)
-        return np.array([*rows, [0.0, 0.0, 1.0]])
+            rows.append(point ** np.arange(self.taps) / scale)
+        return np.array([*rows, np.eye(self.taps)[-1]])
+
+
+def filtering_of(tile: int, stride: int) -> Filtering:
+    """What filters each phase of a convolution's inputs: even and odd ones for stride 2."""
+    return Filtering(tile, _STRIDE_TAPS[stride])
 
 
 def _even_polynomial(roots: Sequence[float]) -> list[float]:
@@ -105,30 +132,66 @@ def _even_polynomial(roots: Sequence[float]) -> list[float]:
 # --- kernels -------------------------------------------------------------------------------
 
 
-def pack_kernels(weights: Array, tile: int, columns: int) -> Array:
-    """``weights`` [maps, C, 3, 3] as [points, panels, C, columns], transformed in float64.
+@functools.cache
+def _slabs(tile: int, stride: int) -> tuple[tuple[int, ...], Array]:
+    """Slabs of each point, and the matrix [slabs, 9] that makes them of taps; in float64.
 
-    The last panel is filled up with zeros.
+    A slab is what one phase of the inputs meets at one point. Phases in order: rows before
+    columns, even before odd; those of odd numbers are left out at infinity.
+    """
+    filtering = filtering_of(tile, stride)
+    last = filtering.inputs - 1
+    matrices = []
+    for phase in range(stride):
+        matrix = np.zeros((filtering.inputs, 3))
+        matrix[:, phase::stride] = filtering.kernel_matrix[:, : len(range(phase, 3, stride))]
+        matrices.append(matrix)
+    counts, rows = [], []
+    for p in range(filtering.inputs):
+        for q in range(filtering.inputs):
+            down, across = (matrices[:1] if point == last else matrices for point in (p, q))
+            counts.append(len(down) * len(across))
+            rows += [np.kron(row[p], column[q]) for row in down for column in across]
+    return tuple(counts), np.array(rows)
+
+
+def pack_kernels(weights: Array, tile: int, columns: int, stride: int = 1) -> Array:
+    """``weights`` [maps, C, 3, 3] as [slabs, panels, C, columns], transformed in float64.
+
+    The last panel is filled up with zeros. Slabs are points, and for a larger stride the phases
+    of inputs that meet there: these are stored panel by panel for each point, so that a panel of
+    a point has them one after the other.
     """
     maps, channels = weights.shape[:2]
-    matrix = Filtering(tile).kernel_matrix
-    both = np.kron(matrix, matrix).T
+    counts, matrix = _slabs(tile, stride)
     panels = -(-maps // columns)
-    packed = np.zeros((both.shape[1], panels, channels, columns), np.float32)
+    packed = np.zeros((len(matrix), panels, channels, columns), np.float32)
     for panel in range(panels):  # one by one: all of them in float64 would take much memory
         some = weights[panel * columns : (panel + 1) * columns].reshape(-1, channels, 9)
-        transformed = some.astype(np.float64) @ both
-        packed[:, panel, :, : len(some)] = transformed.transpose(2, 1, 0)
+        transformed = (some.astype(np.float64) @ matrix.T).transpose(2, 1, 0)
+        for point, slabs in _by_points(packed, counts):
+            point[panel, :, :, : len(some)] = transformed[slabs]
     return packed
 
 
-def unpack_kernels(packed: Array, maps: int, tile: int) -> Array:
+def unpack_kernels(packed: Array, maps: int, tile: int, stride: int = 1) -> Array:
     """The weights [maps, C, 3, 3] that :func:`pack_kernels` packed, up to rounding; float64."""
-    matrix = Filtering(tile).kernel_matrix
-    inverse = np.linalg.pinv(np.kron(matrix, matrix))
-    points, panels, channels, columns = packed.shape
-    flat = packed.transpose(1, 3, 2, 0).reshape(panels * columns, channels, points)[:maps]
+    counts, matrix = _slabs(tile, stride)
+    _, panels, channels, columns = packed.shape
+    flat = np.concatenate(
+        [point.transpose(0, 3, 2, 1) for point, _ in _by_points(packed, counts)], axis=-1
+    ).reshape(panels * columns, channels, len(matrix))[:maps]
+    inverse = np.linalg.pinv(matrix)
     return np.asarray((flat.astype(np.float64) @ inverse.T).reshape(maps, channels, 3, 3))
+
+
+def _by_points(packed: Array, counts: Sequence[int]) -> Iterator[tuple[Array, slice]]:
+    """Packed kernels of each point, seen as [panels, slabs, C, columns], and its slabs."""
+    first = 0
+    for count in counts:
+        slabs = slice(first, first + count)
+        yield packed[slabs].reshape(packed.shape[1], count, *packed.shape[2:]), slabs
+        first += count
 
 
 # --- emitted code --------------------------------------------------------------------------
@@ -180,15 +243,16 @@ class Combiner:
         """The first ``count`` outputs from the products at all points."""
         builder = self.builder
         sums, differences = [], []
+        zeros = filtering.zeros
         for number in range(len(filtering.roots)):
-            positive, negative = values[2 * number + 1 : 2 * number + 3]
+            positive, negative = values[2 * number + zeros : 2 * number + zeros + 2]
             sums.append(builder.fadd(positive, negative))
             differences.append(builder.fsub(positive, negative))
         results = []
         for power in range(count):
             halves = differences if power % 2 else sums
             terms = [(r**power, v) for r, v in zip(filtering.roots, halves, strict=True)]
-            if power == 0:
+            if power == 0 and zeros:
                 terms.append((1.0, values[0]))
             if power == filtering.outputs - 1:
                 terms.append((1.0, values[-1]))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from llvmlite import ir
 
 from ..dense.epilogue import Epilogue
-from ..dense.tile import address, constant
+from ..dense.tile import I64, address, constant
 from ..emitted import Finish
 from .loops import for_each
 from .winograd_outputs import OutputTransform
@@ -38,6 +38,43 @@ class WinogradWriter:
         plan = self.plan
         size = plan.source[0] * plan.source[1] * plan.channels
         return address(builder, x, builder.mul(image, constant(size)))
+
+    def at_point(
+        self, builder: ir.IRBuilder, point: ir.Value, body: Callable[[int, ir.Value], None]
+    ) -> None:
+        """Emit ``body(depth, slabs before)`` for a point: what it sums and where its kernels are.
+
+        With stride 2 inputs of odd numbers are absent at infinity, along each axis.
+        """
+        plan = self.plan
+        if plan.stride == 1:
+            body(plan.depth, point)
+            return
+        last = plan.filtering.inputs - 1
+        row = builder.udiv(point, constant(last + 1))
+        column = builder.urem(point, constant(last + 1))
+        at_ends = [builder.icmp_signed("==", place, constant(last)) for place in (row, column)]
+        phases = builder.select(at_ends[0], constant(2), constant(4))
+        before = builder.mul(row, constant(4 * last + 2))
+        before = builder.add(before, builder.mul(column, phases))
+        ends = builder.add(*(builder.zext(is_end, I64) for is_end in at_ends))
+        for count in range(3):
+            with builder.if_then(builder.icmp_signed("==", ends, constant(count))):
+                body(plan.depth >> count, before)
+
+    def panel_place(
+        self,
+        builder: ir.IRBuilder,
+        packed: ir.Value,
+        before: ir.Value,
+        number: ir.Value,
+        depth: int,
+    ) -> ir.Value:
+        """Panel ``number`` of the packed kernels of a point with ``before`` slabs before it."""
+        plan = self.plan
+        start = builder.mul(before, constant(plan.panels * plan.slab_size))
+        own = builder.mul(number, constant(depth * plan.columns))
+        return address(builder, packed, builder.add(start, own))
 
     def each_group(self, builder: ir.IRBuilder, body: Callable[[int, ir.Value], None]) -> None:
         """Emit ``body(maps, first panel)`` for all groups of panels."""
