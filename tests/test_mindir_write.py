@@ -22,8 +22,9 @@ from .test_mindir_read import DATA, PLAIN, cases, check
 
 # One iteration of these is a tree of decisions; written as ifs, its captures lie differently.
 REARRANGED = {"break", "breakouter", "continue", "retloop"}
-# Written as compositions: norms of vectors; the layers of one node as nodes of one layer.
-COMPOSED = {"cdist", "lstm_two_layers"}
+# Written as compositions: norms of vectors; the layers of one node as nodes of one layer;
+# places of maxima counted anew.
+COMPOSED = {"cdist", "lstm_two_layers", "pool_places"}
 
 
 def meaning(graph: Graph) -> list[str]:

@@ -43,16 +43,16 @@ def _einsum(w: Writer, node: Node, *xs: Name) -> Name:
 # --- convolutions ----------------------------------------------------------------------------
 
 
-def _spread(values: Sequence[int], count: int) -> tuple[int, ...]:
+def spread(values: Sequence[int], count: int) -> tuple[int, ...]:
     return tuple(int(v) for v in values) if values else (1,) * count
 
 
-def _pads(node: Node, count: int) -> tuple[tuple[Extent, ...], tuple[Extent, ...]]:
+def paddings(node: Node, count: int) -> tuple[tuple[Extent, ...], tuple[Extent, ...]]:
     begin, end = node.attrs["pads_begin"], node.attrs["pads_end"]
     return tuple(begin) or (0,) * count, tuple(end) or (0,) * count
 
 
-def _pairs(begin: Sequence[Extent], end: Sequence[Extent]) -> tuple[int, ...]:
+def interleaved(begin: Sequence[Extent], end: Sequence[Extent]) -> tuple[int, ...]:
     """Padding as MindSpore lists it: both ends of each axis together."""
     listed = [extent for pair in zip(begin, end, strict=True) for extent in pair]
     if any(isinstance(extent, Dim) for extent in listed):
@@ -60,7 +60,7 @@ def _pairs(begin: Sequence[Extent], end: Sequence[Extent]) -> tuple[int, ...]:
     return tuple(int(extent) for extent in listed if isinstance(extent, int))
 
 
-def _is_same(
+def is_same(
     extents: Sequence[Extent],
     kernel: Sequence[int],
     strides: Sequence[int],
@@ -76,13 +76,13 @@ def _spatial(w: Writer, value: Value | None) -> tuple[Extent, ...]:
     return w.type(value).shape[2:]
 
 
-def _static(extents: Sequence[Extent], what: str) -> tuple[int, ...]:
+def static(extents: Sequence[Extent], what: str) -> tuple[int, ...]:
     if any(isinstance(extent, Dim) for extent in extents):
         raise UnsupportedError(f"{what} of extents that vary")
     return tuple(int(extent) for extent in extents if isinstance(extent, int))
 
 
-def _lifted(w: Writer, x: Name, type_: TensorType, axis: int) -> Name:
+def with_axis(w: Writer, x: Name, type_: TensorType, axis: int) -> Name:
     """``x`` with an axis of extent 1."""
     shape = (*type_.shape[:axis], 1, *type_.shape[axis:])
     return w.function("ExpandDims", x, axis, type=type_.with_shape(shape))
@@ -92,25 +92,25 @@ def _lifted(w: Writer, x: Name, type_: TensorType, axis: int) -> Name:
 def _convolution(w: Writer, node: Node, x: Name, weight: Name, bias: Name | None = None) -> Name:
     source, weights = w.type(node.inputs[0]), w.type(node.inputs[1])
     count = source.rank - 2
-    kernel = _static(weights.shape[2:], "a kernel")
-    strides = _spread(node.attrs["strides"], count)
-    dilations = _spread(node.attrs["dilations"], count)
-    begin, end = _pads(node, count)
-    same = _is_same(source.shape[2:], kernel, strides, dilations, (begin, end))
+    kernel = static(weights.shape[2:], "a kernel")
+    strides = spread(node.attrs["strides"], count)
+    dilations = spread(node.attrs["dilations"], count)
+    begin, end = paddings(node, count)
+    same = is_same(source.shape[2:], kernel, strides, dilations, (begin, end))
     result = node.types[0]
     flat = count == 1
     if flat:
-        x = _lifted(w, x, source, 2)
-        weight = _lifted(w, weight, weights, 2)
+        x = with_axis(w, x, source, 2)
+        weight = with_axis(w, weight, weights, 2)
         kernel, strides, dilations = (1, *kernel), (1, *strides), (1, *dilations)
         begin, end = (0, *begin), (0, *end)
         result = result.with_shape((*result.shape[:2], 1, *result.shape[2:]))
-    mode, pairs = ("same", (0,) * (2 * len(kernel))) if same else ("pad", _pairs(begin, end))
+    mode, pairs = ("same", (0,) * (2 * len(kernel))) if same else ("pad", interleaved(begin, end))
     if not same and not any(pairs):
         mode = "valid"
     dynamic = same and any(isinstance(e, Dim) for e in (*begin, *end))
-    listed = (-1,) * len(pairs) if dynamic else _pairs(begin, end)
-    groups, channels = node.attrs["groups"], _static(weights.shape[:1], "a convolution")[0]
+    listed = (-1,) * len(pairs) if dynamic else interleaved(begin, end)
+    groups, channels = node.attrs["groups"], static(weights.shape[:1], "a convolution")[0]
     common: dict[str, Any] = {
         "kernel_size": kernel,
         "mode": 1,
@@ -161,20 +161,20 @@ def _convolution_transpose(
 ) -> Name:
     source, weights, result = w.type(node.inputs[0]), w.type(node.inputs[1]), node.types[0]
     count = source.rank - 2
-    kernel = _static(weights.shape[2:], "a kernel")
-    strides = _spread(node.attrs["strides"], count)
-    dilations = _spread(node.attrs["dilations"], count)
-    begin, end = _pads(node, count)
-    extra = _static(node.attrs["output_padding"], "padding") or (0,) * count
+    kernel = static(weights.shape[2:], "a kernel")
+    strides = spread(node.attrs["strides"], count)
+    dilations = spread(node.attrs["dilations"], count)
+    begin, end = paddings(node, count)
+    extra = static(node.attrs["output_padding"], "padding") or (0,) * count
     flat = count == 1
     if flat:
-        x = _lifted(w, x, source, 2)
-        weight = _lifted(w, weight, weights, 2)
+        x = with_axis(w, x, source, 2)
+        weight = with_axis(w, weight, weights, 2)
         kernel, strides, dilations = (1, *kernel), (1, *strides), (1, *dilations)
         begin, end, extra = (0, *begin), (0, *end), (0, *extra)
         result = result.with_shape((*result.shape[:2], 1, *result.shape[2:]))
-    pairs = _pairs(begin, end)
-    channels = _static(weights.shape[:1], "a convolution")[0]
+    pairs = interleaved(begin, end)
+    channels = static(weights.shape[:1], "a convolution")[0]
     groups = node.attrs["groups"]
     common: dict[str, Any] = {
         "kernel_size": kernel,
@@ -199,7 +199,7 @@ def _convolution_transpose(
             **common,
         )
     elif len(kernel) == 3:
-        whole = _static(result.shape, "a transposed convolution")
+        whole = static(result.shape, "a transposed convolution")
         common["out_channel"] = whole[1]
         found = w.primitive(
             "Conv3DTranspose",
@@ -226,109 +226,6 @@ def _convolution_transpose(
     return found
 
 
-# --- pools -----------------------------------------------------------------------------------
-
-
-@writes("max_pool", "average_pool")
-def _pool(w: Writer, node: Node, x: Name) -> Name:
-    source, result = w.type(node.inputs[0]), node.types[0]
-    count = source.rank - 2
-    highest = node.op.name == "max_pool"
-    kernel = _spread(node.attrs["kernel"], count)
-    strides = _spread(node.attrs["strides"], count)
-    dilations = _spread(node.attrs["dilations"], count)
-    begin, end = _pads(node, count)
-    ceil_mode = bool(node.attrs["ceil_mode"])
-    counted = not highest and bool(node.attrs["count_include_pad"])
-    if any(step != 1 for step in dilations) and not highest:
-        raise UnsupportedError("an average pool with gaps")
-    same = _is_same(source.shape[2:], kernel, strides, dilations, (begin, end))
-    padded = any(extent != 0 for extent in (*begin, *end))
-    plain = not ceil_mode and not counted and (same or not padded) and set(dilations) <= {1}
-    if count == 1:
-        x = _lifted(w, x, source, 2)
-        result = result.with_shape((*result.shape[:2], 1, *result.shape[2:]))
-        kernel, strides, dilations = (1, *kernel), (1, *strides), (1, *dilations)
-        begin, end = (0, *begin), (0, *end)
-    if len(kernel) == 2 and plain:
-        mode = "VALID" if not padded else "SAME"
-        window = {"kernel_size": (1, 1, *kernel), "strides": (1, 1, *strides)}
-        if highest:
-            found = w.primitive("MaxPool", x, type=result, pad_mode=mode, format="NCHW", **window)
-        else:
-            number = 1 if mode == "SAME" else 2  # of MindSpore's enumeration
-            found = w.function("AvgPool", x, kernel, strides, number, 0, type=result)
-    else:
-        found = _pool_3d(w, node, x, (kernel, strides, dilations), (begin, end), same, result)
-    if count == 1:
-        found = w.function("Squeeze", found, (2,), type=node.types[0])
-    return found
-
-
-def _pool_3d(
-    w: Writer,
-    node: Node,
-    x: Name,
-    window: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]],
-    pads: tuple[tuple[Extent, ...], tuple[Extent, ...]],
-    same: bool,
-    result: TensorType,
-) -> Name:
-    """A pool over three axes; the first of two missing ones is made of extent 1."""
-    (kernel, strides, dilations), (begin, end) = window, pads
-    lifted = len(kernel) == 2
-    whole = result
-    if lifted:
-        shape = result.shape
-        whole = result.with_shape((*shape[:2], 1, *shape[2:]))
-        x = w.function("ExpandDims", x, 2)
-        kernel, strides, dilations = (1, *kernel), (1, *strides), (1, *dilations)
-        begin, end = (0, *begin), (0, *end)
-    if len(kernel) != 3:
-        raise UnsupportedError(f"a pool over {len(kernel)} axes")
-    ceil_mode = bool(node.attrs["ceil_mode"])
-    pairs = _pairs(begin, end)
-    mode = "PAD" if any(pairs) or ceil_mode else "VALID"
-    if node.op.name == "max_pool" and (begin == end and node.attrs["dilations"]):
-        settings = {
-            "ksize": kernel,
-            "strides": strides,
-            "pads": pairs[::2],
-            "dilation": dilations,
-            "ceil_mode": ceil_mode,
-            "format": "NCDHW",
-            "argmax_type": "int64",
-        }
-        pair = w.primitive(
-            "MaxPool3DWithArgmax", x, type=[whole, whole.with_dtype("int64")], **settings
-        )
-        found = w.item(pair, 0, whole)
-    else:
-        if any(step != 1 for step in dilations):
-            raise UnsupportedError("a maximum pool with gaps and uneven padding")
-        settings = {
-            "kernel_size": (1, 1, *kernel),
-            "strides": (1, 1, *strides),
-            "pad_mode": mode,
-            "pad_list": pairs,
-            "format": "NCDHW",
-        }
-        if node.op.name == "max_pool":
-            found = w.primitive("MaxPool3D", x, type=whole, ceil_mode=int(ceil_mode), **settings)
-        else:
-            found = w.primitive(
-                "AvgPool3D",
-                x,
-                type=whole,
-                ceil_mode=ceil_mode,
-                count_include_pad=bool(node.attrs["count_include_pad"]),
-                divisor_override=0,
-                pad=pairs,
-                **settings,
-            )
-    return w.function("Squeeze", found, (2,), type=result) if lifted else found
-
-
 # --- normalizations --------------------------------------------------------------------------
 
 
@@ -352,7 +249,7 @@ def _layer_normalization(
     source = w.type(node.inputs[0])
     axis = source.axis(node.attrs["axis"])
     if bias is None:
-        shape = _static(source.shape[axis:], "a normalization")
+        shape = static(source.shape[axis:], "a normalization")
         bias = w.model.constant(np.zeros(shape, source.numpy))
     whole = w.function("LayerNorm", x, scale, bias, axis, axis, float(node.attrs["epsilon"]))
     return w.item(whole, 0, source)

@@ -31,7 +31,7 @@ from .schema import message
 NodeWriter = Callable[..., Any]
 
 _WRITERS: dict[str, NodeWriter] = {}
-_MODULES = ("elementwise", "movement", "neural", "recurrent", "detection", "control")
+_MODULES = ("elementwise", "movement", "neural", "pooling", "recurrent", "detection", "control")
 
 # Numbers of mind_ir.PrimitiveProto.PrimType.
 _PRIMITIVE, _FUNCTION = 1, 2
