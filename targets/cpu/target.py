@@ -21,6 +21,7 @@ from .recurrent.select import select_recurrent_pass
 from .spatial.convolution import spatial_convolution
 from .spatial.depthwise import spatial_depthwise
 from .spatial.strip_select import strips_pass
+from .spatial.transposed import spatial_transposed_convolution
 from .spatial.winograd import spatial_winograd
 from .timed import lower_timed
 
@@ -32,6 +33,7 @@ _BIASES = {
     strassen_matmul: 2,
     spatial_convolution: 2,
     spatial_depthwise: 2,
+    spatial_transposed_convolution: 2,
     spatial_winograd: 2,
 }
 
