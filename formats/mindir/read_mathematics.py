@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from ...ir import ModelError, UnsupportedError, Value
 from .context import Context, ops
+from .convert import ElementType
 from .items import Item
 from .registry import reads
 
@@ -159,3 +162,15 @@ def _scatter_div(g: Context, x: Value, indices: Value, updates: Value) -> Value:
     places = g.cast(indices, "int64")
     divisor = g.add(ops.scatter_nd, ones, places, updates, reduction="mul")
     return g.add(ops.div, x, divisor)
+
+
+@reads("TrilIndices", "TriuIndices")
+def _triangle(
+    g: Context, row: int, col: int, offset: int = 0, dtype: ElementType = "int32"
+) -> Value:
+    if row < 0 or col < 0:
+        raise ModelError(f"{g.primitive} of {row} rows and {col} columns")
+    if max(row, col, row * col) > 1 << 20:
+        raise UnsupportedError(f"{g.primitive} of {row} rows and {col} columns")
+    places = np.tril_indices if g.primitive == "TrilIndices" else np.triu_indices
+    return g.constant(np.stack(places(row, offset, col)), dtype)
