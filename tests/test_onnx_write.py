@@ -317,3 +317,15 @@ def test_a_custom_operator_with_a_built_in_name_is_refused() -> None:
     graph.output(graph.add(bent, x), "y")
     with pytest.raises(UnsupportedError, match="relu"):
         write(graph, None)
+
+
+def test_an_output_with_an_input_s_name_gets_another() -> None:
+    graph = Graph("names")
+    x = graph.input("x", TensorType("float32", (2,)))
+    graph.output(graph.add(operator_named("neg"), x), "x")
+    graph.output(graph.add(operator_named("abs"), x), "x_output")
+    model = read(write(graph))
+    assert [value.node for value in model.inputs] == ["x"]
+    first, second = model.output_names
+    assert first not in ("x", "x_output")
+    assert second == "x_output"

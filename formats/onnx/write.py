@@ -53,15 +53,12 @@ def write(
     for value in graph.inputs:
         writer.names[value] = writer.fresh(value.node)
         input_infos.append(value_info(writer.names[value], graph.type(value)))
-    clash = set(graph.output_names) & writer.taken
-    if clash:
-        raise ModelError(f"inputs and outputs have the same names: {', '.join(sorted(clash))}")
-    writer.taken.update(graph.output_names)
+    output_names = _output_names(graph, writer)
     writer.write_nodes()
     if writer.items:
         lines = "".join(f"\n  - {item}" for item in writer.items)
         raise UnsupportedError(f"the graph cannot be written as ONNX:{lines}", writer.items)
-    output_infos = writer.outputs(graph.output_names)
+    output_infos = writer.outputs(output_names)
     nbytes = sum(_nbytes(graph, held) for _, held in writer.initializers)
     if external is None:
         external = nbytes > _INLINE_BYTES and path is not None
@@ -101,6 +98,15 @@ def _bytes(array: Array) -> bytes:
     if sys.byteorder == "big":
         array = array.byteswap()
     return array.tobytes()
+
+
+def _output_names(graph: Graph, writer: Writer) -> list[str]:
+    """The outputs' names; one that an input has, which other formats allow, gets an ending."""
+    inputs = set(writer.taken)
+    writer.taken.update(graph.output_names)
+    return [
+        writer.fresh(f"{name}_output") if name in inputs else name for name in graph.output_names
+    ]
 
 
 class _Store:
