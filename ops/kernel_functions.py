@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 
 # type annotations are left out: these are parts of kernel bodies
@@ -18,7 +19,7 @@ def smaller(a, b):  # type: ignore[no-untyped-def]
     return b if b != b else best
 
 
-def exp_of_negative(x):  # type: ignore[no-untyped-def]
+def exp_of_negative(x: Any) -> Any:
     """e**x for x of at most 0; results below the normal numbers may become 0."""
     return math.exp(x)
 
