@@ -20,6 +20,7 @@ from .loader import LoadedObject
 
 _lock = threading.Lock()
 _idle: dict[int, list[ThreadPool]] = {}
+_kept: list[object] = []
 
 
 class ThreadPool:
@@ -36,13 +37,22 @@ class ThreadPool:
         self.threads = threads
         self.address = int(self._fields.ctypes.data)
         self.process = os.getpid()
-        self._code = code
+        for kept in (code, block):
+            _keep_for_ever(kept)
         work = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(code.address(WORKER))
         for number in range(1, threads):
             # Daemons: native workers must not keep a finished program alive.
             threading.Thread(
                 target=work, args=(self.address,), name=f"opweave-{number}", daemon=True
             ).start()
+
+
+def _keep_for_ever(thing: object) -> None:
+    """Workers run on while the interpreter takes its objects apart, which must leave them this."""
+    if hasattr(ctypes, "pythonapi"):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
+    else:
+        _kept.append(thing)
 
 
 def take_pool(threads: int, code: LoadedObject) -> ThreadPool | None:
