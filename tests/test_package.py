@@ -87,6 +87,14 @@ def test_a_saved_model_says_what_it_cannot(tmp_path: Path) -> None:
         ow.load_session(tmp_path / "lenet.owx", threads=0)
 
 
+def test_a_loaded_model_saved_again_needs_the_same_processor(tmp_path: Path) -> None:
+    first = ow.save(ow.compile("lenet"), tmp_path / "first")
+    again = ow.save(ow.load_session(first), tmp_path / "again")
+    one, other = (PackageFile(path).metadata["variants"][0] for path in (first, again))
+    for key in ("processor", "triple", "architecture", "features", "vector_bits"):
+        assert other[key] == one[key]
+
+
 def test_weights_move_to_large_pages_while_others_run(tmp_path: Path) -> None:
     session = ow.compile("bilstm", threads=1)
     path = ow.save(session, tmp_path / "net")

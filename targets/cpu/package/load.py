@@ -47,7 +47,8 @@ def load_session(
     code = file.blob(variant.code, verify=True)
     weights = np.frombuffer(file.blob(variant.weights, verify=verify), np.uint8)
     params = [weights[place : place + nbytes] for place, nbytes in variant.parameters]
-    cpu = CpuDescription("", "", variant.architecture, "", variant.vector_bits)
+    features = ",".join(f"+{name}" for name in variant.features)
+    cpu = CpuDescription(variant.processor, features, variant.triple, "", variant.vector_bits)
     program = CompiledProgram(variant.info, bytes(code), params, cpu)
     try:
         executable = PackagedExecutable(program, threads or available_threads(), weights, file)

@@ -37,7 +37,8 @@ class Variant:
     """
 
     kind: str
-    architecture: str
+    processor: str
+    triple: str
     features: tuple[str, ...]
     vector_bits: int
     interface: Interface
@@ -108,7 +109,8 @@ def read_variant(content: Mapping[str, Any]) -> Variant:
             raise ModelError("a parameter lies outside the weights")
     return Variant(
         kind=str(content["kind"]),
-        architecture=str(content["architecture"]),
+        processor=str(content["processor"]),
+        triple=str(content["triple"]),
         features=tuple(map(str, content["features"])),
         vector_bits=int(content["vector_bits"]),
         interface=interface,
