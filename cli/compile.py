@@ -85,6 +85,7 @@ def verb(
     compiler, or by the one of the extra "native". --threads is what choices are made for;
     what is compiled runs on any number of threads.
     """
+    from ..api import PRODUCER
     from ..compiler.options import CompileOptions
     from ..targets.cpu.artefacts import (
         EXECUTABLE,
@@ -118,19 +119,13 @@ def verb(
             wanted,
             path,
             programs,
-            _producer(),
+            PRODUCER,
             system=system,
             separate_weights=separate,
             static=static,
         )
         written = time.perf_counter()
     _report(model, wanted, files, output, cpus, (compiled - start, written - compiled))
-
-
-def _producer() -> str:
-    from .. import __version__
-
-    return f"opweave {__version__}"
 
 
 def _report(

@@ -39,7 +39,8 @@ Source: TypeAlias = "File | LoadedModel | Graph | Cell"
 _CLOSE = 0.75
 # What a model from a built-in network has in place of a file's format.
 NETWORK = "network"
-_PRODUCER = f"opweave {__version__}"
+# What files say made them.
+PRODUCER = f"opweave {__version__}"
 
 
 class ModelNotFoundError(ModelError, FileNotFoundError):
@@ -190,7 +191,7 @@ def save(session: Session, file_name: str | os.PathLike[str]) -> Path:
     path = Path(file_name)
     if path.suffix.lower() != ".owx":
         path = path.with_name(f"{path.name}.owx")
-    save_session(session, path, _PRODUCER)
+    save_session(session, path, PRODUCER)
     return path
 
 
@@ -232,7 +233,7 @@ def build(
         kind or kind_of_path(path),
         path,
         programs,
-        _PRODUCER,
+        PRODUCER,
         system=system,
         separate_weights=separate_weights,
         static=static,

@@ -140,8 +140,8 @@ def _link(
     compiler = needed_compiler(build.system)
     compiled = build.item.program
     weights = list(weight_pieces(compiled.params))
-    check = int(digest_of(weights)[:16], 16)
     beside = path.with_suffix(".weights") if build.separate_weights else None
+    check = 0 if beside is None else int(digest_of(weights)[:16], 16)
     (folder / "model.o").write_bytes(compiled.code)
     text = description_text(build.item, build.name, build.producer, check, beside)
     (folder / "description.c").write_text(text)
