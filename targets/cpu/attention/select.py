@@ -23,6 +23,8 @@ _IN_ORDER: Axes = (0, 1, 2, 3)
 _BEHIND = (matmul, add, mul, div)
 # Longer rows of one head would not stay in the first cache.
 _MOST_ELEMENTS = 256
+# Shorter values would fill too little of a vector.
+_LEAST_ELEMENTS = 4
 
 
 def select_attention_pass(choices: Choices) -> Pass:
@@ -196,7 +198,7 @@ def _replace(graph: Graph, found: _Found, choices: Choices) -> int:
     (q, q_heads), (k, k_heads), (v, v_heads) = found.query, found.key, found.value
     heads = q_heads.extent(graph.type(q).shape, HEAD)
     elements = v_heads.extent(graph.type(v).shape, ELEMENT)
-    if not isinstance(heads, int) or not isinstance(elements, int) or elements % choices.width:
+    if not isinstance(heads, int) or not isinstance(elements, int) or elements < _LEAST_ELEMENTS:
         return 0
     merged = _merged(graph, found)
     if merged is not None:

@@ -41,6 +41,18 @@ class Sizes:
     width: int
     numbers: tuple[tuple[str, Extent], ...]
 
+    @property
+    def value_width(self) -> int:
+        """Lanes of a vector of a value's elements: no more than there are elements."""
+        return min(self.width, 1 << self.elements.bit_length() - 1)
+
+    @property
+    def columns(self) -> tuple[int, ...]:
+        """Where a value's vectors begin; the last overlaps another rather than to pass the end."""
+        width = self.value_width
+        whole = range(0, self.elements - width + 1, width)
+        return (*whole, self.elements - width) if self.elements % width else tuple(whole)
+
 
 class Tiles:
     """Emits the tiles of one attention."""
@@ -104,18 +116,19 @@ class Tiles:
         self,
         outer: ir.IRBuilder,
         height: int,
-        vectors: int,
+        columns: tuple[int, ...],
         count: int | ir.Value,
         is_last: bool,
         carry: bool,
     ) -> ir.Function:
         """``values(weights, v, factors, target)``: sums for ``height`` queries, by weights.
 
-        Of ``vectors`` vectors of elements and ``count`` keys; where that is no number, it
-        follows as an argument. What is in the target times the factors is added where sums
-        ``carry`` on; the ``is_last`` ones are themselves multiplied by the factors.
+        Of vectors of elements that begin at ``columns`` and of ``count`` keys; where that is no
+        number, it follows as an argument. What is in the target times the factors is added where
+        sums ``carry`` on; the ``is_last`` ones are themselves multiplied by the factors, and
+        written where they belong: others are written vector by vector.
         """
-        name = f"values{height}x{vectors}.{is_last:d}"
+        name = f"values{height}x{'.'.join(map(str, columns))}.{is_last:d}"
         types: list[ir.Type] = [POINTER] * 4
         types += [] if isinstance(count, int) else [I64]
         function, fresh = local_function(outer, name, types)
@@ -123,12 +136,15 @@ class Tiles:
             return function
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         weights, v, factors, target, *more = function.args
-        sizes, width = self.sizes, self.width
+        sizes, width = self.sizes, self.sizes.value_width
+        vector = ir.VectorType(F32, width)
+        vectors = len(columns)
         shape = Shape(height, vectors, width)
-        pitch = sizes.pitches[3] if is_last else sizes.elements
 
         def place(i: int, j: int) -> ir.Value:
-            return address(builder, target, i * pitch + j * width)
+            if is_last:
+                return address(builder, target, i * sizes.pitches[3] + columns[j])
+            return address(builder, target, i * len(sizes.columns) * width + j * width)
 
         def scaled(acc: Accumulators) -> Accumulators:
             scales = [
@@ -144,12 +160,23 @@ class Tiles:
         if carry:
             start = scaled(
                 [
-                    [builder.load(place(i, j), typ=self.vector, align=4) for j in range(vectors)]
+                    [builder.load(place(i, j), typ=vector, align=4) for j in range(vectors)]
                     for i in range(height)
                 ]
             )
         inner = more[0] if more else count
-        acc = emit_tile(builder, weights, v, inner, shape, 1, self.lanes, sizes.pitches[2], start)
+        acc = emit_tile(
+            builder,
+            weights,
+            v,
+            inner,
+            shape,
+            1,
+            self.lanes,
+            sizes.pitches[2],
+            start,
+            columns=columns,
+        )
         if is_last:
             acc = scaled(acc)
         for i in range(height):

@@ -94,7 +94,9 @@ class _Body:
         self.scores = stack(builder, self.lanes * block_keys)
         # Maxima, sums, and what carries sums from one block of keys to the next.
         self.state = stack(builder, 3 * self.lanes)
-        self.sums = stack(builder, self.lanes * self.sizes.elements)
+        # Sums of values, vector by vector.
+        self.sums_pitch = len(self.sizes.columns) * self.sizes.value_width
+        self.sums = stack(builder, self.lanes * self.sums_pitch)
         if writer.full_mask:
             self.mask_block = stack(builder, self.lanes * block_keys)
 
@@ -141,7 +143,7 @@ class _Body:
             self._values(v, self.writer.all_keys, out if is_whole else None, carry=False)
         else:
             self._fill(address(builder, self.state, lanes), 1, 0.0)
-            self._fill(self.sums, sizes.elements, 0.0)
+            self._fill(self.sums, self.sums_pitch, 0.0)
 
             def one(number: ir.Value) -> None:
                 first = builder.mul(number, constant(_KEYS))
@@ -327,41 +329,43 @@ class _Body:
         They go to ``out``, divided by the sums of weights, or to the sums that are kept, added
         to what is there if they ``carry`` on.
         """
-        builder, sizes, width = self.builder, self.sizes, self.width
-        pitch = sizes.elements if out is None else sizes.pitches[3]
-        total = sizes.elements // width
-        column = 0
-        while column < total:
-            vectors = min(_VALUE_VECTORS, total - column)
+        builder, sizes, lanes = self.builder, self.sizes, self.lanes
+        width = sizes.value_width
+        for first in range(0, len(sizes.columns), _VALUE_VECTORS):
+            columns = sizes.columns[first : first + _VALUE_VECTORS]
             row = 0
-            for height in balanced(self.lanes, min(largest_rows(width, vectors), self.lanes)):
-                function = self.tiles.values(
-                    builder, height, vectors, count, out is not None, carry
-                )
-                target = self.sums if out is None else out
+            for height in balanced(lanes, min(largest_rows(width, len(columns)), lanes)):
+                tile = tuple(column - columns[0] for column in columns)
+                function = self.tiles.values(builder, height, tile, count, out is not None, carry)
+                if out is None:
+                    target = address(builder, self.sums, row * self.sums_pitch + first * width)
+                else:
+                    target = address(builder, out, row * sizes.pitches[3] + columns[0])
                 arguments = [
                     address(builder, self.scores, row),
-                    address(builder, v, column * width),
-                    address(builder, self.state, 2 * self.lanes + row),
-                    address(builder, target, row * pitch + column * width),
+                    address(builder, v, columns[0]),
+                    address(builder, self.state, 2 * lanes + row),
+                    target,
                 ]
                 if not isinstance(count, int):
                     arguments.append(count)
                 builder.call(function, arguments)
                 row += height
-            column += vectors
 
     def _finish(self, out: ir.Value, rows: ir.Value) -> None:
         """The sums that were kept, divided by those of weights, for ``rows`` queries."""
-        builder, sizes, width = self.builder, self.sizes, self.width
+        builder, sizes, width = self.builder, self.sizes, self.sizes.value_width
+        vector = ir.VectorType(F32, width)
 
         def one(row: ir.Value) -> None:
             place = builder.add(row, constant(2 * self.lanes))
             inverse = builder.load(address(builder, self.state, place), typ=F32, align=4)
             scale = splat(builder, inverse, width)
-            source = address(builder, self.sums, builder.mul(row, constant(sizes.elements)))
+            source = address(builder, self.sums, builder.mul(row, constant(self.sums_pitch)))
             target = address(builder, out, builder.mul(row, constant(sizes.pitches[3])))
-            for first in range(0, sizes.elements, width):
-                self._store(builder.fmul(self._load(source, first), scale), target, first)
+            for number, column in enumerate(sizes.columns):
+                sums = address(builder, source, number * width)
+                value = builder.fmul(builder.load(sums, typ=vector, align=4), scale)
+                builder.store(value, address(builder, target, column), align=4)
 
         for_each(builder, rows, one)

@@ -7,6 +7,7 @@ enough accumulators the fused multiply-adds run at the processor's peak.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llvmlite import ir
@@ -81,14 +82,15 @@ def emit_tile(
     share: Share | None = None,
     unroll: int = 1,
     less: int | None = None,
+    columns: Sequence[int] = (),
 ) -> Accumulators:
     """Emit the tile's loop over ``inner`` steps; returns the accumulators by row and vector.
 
     ``a_row`` and ``a_step`` are the distances in floats between rows of ``a`` and between
-    steps, ``b_step`` that between steps of ``b``, whose vectors are contiguous. ``start``
-    are the accumulators' initial values, zero by default; ``share`` is fetched step by step.
-    ``unroll`` is the least number of steps in a round of the loop. With ``less``, what lies so
-    many floats from ``b`` is subtracted from it.
+    steps, ``b_step`` that between steps of ``b``. Its vectors begin at ``columns``; by default
+    they are contiguous. ``start`` are the accumulators' initial values, zero by default;
+    ``share`` is fetched step by step. ``unroll`` is the least number of steps in a round of the
+    loop. With ``less``, what lies so many floats from ``b`` is subtracted from it.
     """
     vector = floats(shape.width)
     fma = intrinsic(
@@ -98,6 +100,7 @@ def emit_tile(
     )
     zero = zeros(shape.width)
     acc = start or [[zero] * shape.vectors for _ in range(shape.rows)]
+    columns = columns or range(0, shape.columns, shape.width)
 
     def b_vector(at_b: ir.Value, offset: int) -> ir.Value:
         value = builder.load(address(builder, at_b, offset), typ=vector, align=4)
@@ -113,7 +116,7 @@ def emit_tile(
             for _ in range(number):
                 here = moved(builder, here)
             fetch(builder, here.pointer)
-        vectors = [b_vector(at_b, number * b_step + j * shape.width) for j in range(shape.vectors)]
+        vectors = [b_vector(at_b, number * b_step + column) for column in columns]
         for i in range(shape.rows):
             place = address(builder, at_a, i * a_row + number * a_step)
             element = splat(builder, builder.load(place, typ=F32, align=4), shape.width)
