@@ -11,11 +11,13 @@ from opweave.targets.cpu.loader import load_object
 from opweave.targets.cpu.object_code import (
     add,
     emit_object,
+    hide,
     host_cpu,
     internalise,
     link,
     optimise,
     simplify,
+    undefined,
 )
 from opweave.targets.cpu.texts import called, divided, is_leaf
 
@@ -61,3 +63,23 @@ def test_both_halves_together_do_what_the_module_does(raw: set[str]) -> None:
     with load_object(emit_object(internalise(module, ["outer"]), cpu)) as code:
         function = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(code.address("outer"))
         assert [function(x) for x in (2, 7)] == [16, 22]
+
+
+def test_what_was_inlined_everywhere_is_not_compiled() -> None:
+    """A hidden function that is always inlined is gone; what another module needs stays."""
+    cpu = host_cpu()
+    module = ir.Module("inlined")
+    functions = [ir.Function(module, UNARY, name) for name in ("inlined", "needed", "entry")]
+    functions[0].attributes.add("alwaysinline")
+    for function, callee in zip(functions, [None, None, functions[0]], strict=True):
+        builder = ir.IRBuilder(function.append_basic_block())
+        result = builder.mul(function.args[0], function.args[0])
+        builder.ret(builder.call(callee, [result]) if callee else result)
+    user = ir.Module("user")
+    needed = ir.Function(user, UNARY, "needed")
+    builder = ir.IRBuilder(ir.Function(user, UNARY, "user").append_basic_block())
+    builder.ret(builder.call(needed, builder.function.args))
+    other = link([str(user)])
+    assert undefined(other) == {"needed"}
+    left = simplify(hide(link([str(module)]), {"entry", "elsewhere", *undefined(other)}), cpu)
+    assert {item.name for item in left.functions} == {"needed", "entry"}

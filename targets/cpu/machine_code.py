@@ -12,7 +12,16 @@ from ...ir import UnsupportedError
 from .calling import ENTRY, OUTPUT_EXTENTS, PREPARE, STOP, WORKER
 from .emitted import ComposedBody, EmittedBody, emit_body, emit_composed
 from .kernels import BodySignature, scalar_types
-from .object_code import add, emit_object, internalise, link, optimise, simplify
+from .object_code import (
+    add,
+    emit_object,
+    hide,
+    internalise,
+    link,
+    optimise,
+    simplify,
+    undefined,
+)
 from .parallel import runtime_text
 from .processors import CpuDescription, has_fused_multiply_add
 from .program import Program
@@ -34,14 +43,19 @@ def machine_code(program: Program, cpu: CpuDescription) -> bytes:
     if code is None:
         bodies = [_lowered(body, cpu, cache) for body in program.kernels.bodies.values()]
         finished = [text.finished for text in (main, *bodies) if text.finished]
-        module = simplify(link(_fitting([*finished, runtime_text(cpu.architecture)], cpu)), cpu)
         raw = [text.raw for text in (main, *bodies) if text.raw]
         helpers = transposing_functions([*raw, *finished], cpu.vector_bits)
         raw += helpers.values()
+        exports = [*_EXPORTS, *program.exports]
+        module = link(_fitting([*finished, runtime_text(cpu.architecture)], cpu))
         if raw:
             names = [*helpers, *(function.name for function in kernels)]
-            add(module, optimise(link(_fitting(raw, cpu), names), cpu))
-        code = emit_object(internalise(module, [*_EXPORTS, *program.exports]), cpu)
+            other = optimise(link(_fitting(raw, cpu), names), cpu)
+            # What was inlined everywhere is dropped before it is tidied and compiled.
+            add(simplify(hide(module, {*exports, *undefined(other)}), cpu), other)
+        else:
+            simplify(hide(module, exports), cpu)
+        code = emit_object(internalise(module, exports), cpu)
         cache.put(key, code)
     return code
 

@@ -9,7 +9,7 @@ import functools
 import os
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import llvmlite.binding as llvm
@@ -198,6 +198,13 @@ def link(texts: Sequence[str], exports: Sequence[str] | None = None) -> llvm.Mod
 
 
 def _internalise(module: llvm.ModuleRef, exports: frozenset[str]) -> None:
+    missing = exports - _hide(module, exports)
+    if missing:
+        raise CodeError(f"nothing defines {', '.join(sorted(missing))}")
+
+
+def _hide(module: llvm.ModuleRef, exports: Collection[str]) -> set[str]:
+    """Make all definitions but ``exports`` internal; those of them that are defined."""
     found = set()
     for value in (*module.functions, *module.global_variables):
         if value.is_declaration or value.name.startswith("llvm."):
@@ -206,9 +213,7 @@ def _internalise(module: llvm.ModuleRef, exports: frozenset[str]) -> None:
             found.add(value.name)
         else:
             value.linkage = "internal"
-    missing = exports - found
-    if missing:
-        raise CodeError(f"nothing defines {', '.join(sorted(missing))}")
+    return found
 
 
 def _verify(module: llvm.ModuleRef) -> None:
@@ -266,6 +271,20 @@ def internalise(module: llvm.ModuleRef, exports: Sequence[str]) -> llvm.ModuleRe
         _internalise(module, frozenset(exports))
         _verify(module)
         return module
+
+
+def hide(module: llvm.ModuleRef, exports: Collection[str]) -> llvm.ModuleRef:
+    """As `internalise`, but not all of ``exports`` need to be there."""
+    with llvm_lock:
+        _hide(module, exports)
+        return module
+
+
+def undefined(module: llvm.ModuleRef) -> set[str]:
+    """The names that a module uses and does not define."""
+    with llvm_lock:
+        values = (*module.functions, *module.global_variables)
+        return {value.name for value in values if value.is_declaration}
 
 
 def emit_object(
