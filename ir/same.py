@@ -16,15 +16,21 @@ def same(graph: Graph, other: Graph) -> bool:
 
     Inputs and outputs must have the same names, types and order; what the outputs need must
     consist of equal operators with equal attributes, on equal operands, with parameters equal
-    byte by byte, and must measure and assume the same. Names of nodes inside, ``origin`` and
-    nodes that no output needs do not count.
+    byte by byte, and must measure and assume the same. Names of nodes inside, names in graphs
+    that are attributes (their inputs and outputs are found by position), ``origin`` and nodes
+    that no output needs do not count.
     """
-    if graph.output_names != other.output_names or len(graph.inputs) != len(other.inputs):
+    return graph.output_names == other.output_names and _same(graph, other, named=True)
+
+
+def _same(graph: Graph, other: Graph, named: bool) -> bool:
+    sizes = [(len(held.inputs), len(held.outputs)) for held in (graph, other)]
+    if sizes[0] != sizes[1]:
         return False
     partners: dict[str, str] = {}
     pending: list[tuple[Value, Value]] = []
     for mine, theirs in zip(graph.inputs, other.inputs, strict=True):
-        if mine.node != theirs.node or graph.type(mine) != other.type(theirs):
+        if (named and mine.node != theirs.node) or graph.type(mine) != other.type(theirs):
             return False
         partners[mine.node] = theirs.node
     pending += zip(graph.outputs, other.outputs, strict=True)
@@ -82,7 +88,7 @@ def _same_attributes(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool
 def _equal(left: Any, right: Any) -> bool:
     """Equality in which 1, 1.0 and True differ, -0.0 is not 0.0, and NaN is NaN."""
     if isinstance(left, Graph) and isinstance(right, Graph):
-        return same(left, right)
+        return _same(left, right, named=False)
     if isinstance(left, tuple) and isinstance(right, tuple):
         return len(left) == len(right) and all(map(_equal, left, right))
     if type(left) is not type(right):

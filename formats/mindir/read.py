@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,6 +17,7 @@ from ...ir import (
     ModelError,
     TensorType,
     UnsupportedError,
+    Value,
     symbol,
 )
 from .. import record_cipher
@@ -27,9 +29,9 @@ from . import control, registry
 from .element_types import element_type
 from .items import Constant, Item, Missing, Monad, Reference, Tensor, leaves
 from .machine import Machine, label
-from .model import GraphText, ModelText
+from .model import ModelText
 from .region import Region
-from .schema import message
+from .schema import OUTPUT_NAMES, message
 from .tensors import TensorReader
 
 NEWEST_VERSION = 3
@@ -86,7 +88,7 @@ def read_model(
     metadata = Metadata(
         producer=" ".join(filter(None, (proto.producer_name, proto.model_version))),
         versions={"MindIR": proto.mind_ir_version},
-        properties={entry.key: entry.value for entry in proto.user_info},
+        properties={e.key: e.value for e in proto.user_info if e.key != OUTPUT_NAMES},
     )
     return LoadedModel(graph, "MINDIR", metadata)
 
@@ -119,13 +121,16 @@ def _built(proto: Any, tensors: TensorReader, limits: Limits) -> Graph:
     machine.items += unknown
     region = Region(_plain(proto.graph.name) or "graph")
     symbols = _Symbols()
-    arguments = tuple(_argument(machine, region, value, symbols) for value in proto.graph.input)
+    prefix = f"{proto.graph.name}:"
+    arguments = tuple(
+        _argument(machine, region, value, prefix, symbols) for value in proto.graph.input
+    )
     if machine.items:
         _refuse(machine.items)
     result = machine.enter(model.main.name, arguments, region)
     if machine.items:
         _refuse(machine.items)
-    _hand_out(machine, region, result, model.main)
+    _hand_out(machine, region, result, _output_names(proto))
     region.graph.prune()
     return region.graph
 
@@ -171,9 +176,10 @@ class _Symbols:
         return symbol(text)
 
 
-def _argument(machine: Machine, region: Region, value: Any, symbols: _Symbols) -> Item:
+def _argument(machine: Machine, region: Region, value: Any, prefix: str, symbols: _Symbols) -> Item:
     """An input of the main graph: tensors, nested tuples of tensors, or the first monad."""
-    name = _plain(value.name)
+    name = str(value.name)
+    name = name.removeprefix(prefix) if name.startswith(prefix) else _plain(name)
     if value.denotation in _MONADS:
         return Monad(None)
     what = f"input {name!r}"
@@ -228,8 +234,22 @@ def _plain(name: str) -> str:
 # --- outputs ---------------------------------------------------------------------------------
 
 
-def _hand_out(machine: Machine, region: Region, result: Item, main: GraphText) -> None:
+def _output_names(proto: Any) -> list[str]:
+    """What the file says its outputs are called; MindSpore has no names for them."""
+    for entry in proto.user_info:
+        if entry.key == OUTPUT_NAMES:
+            try:
+                names = json.loads(entry.value)
+            except (ValueError, RecursionError):
+                return []
+            if isinstance(names, list) and all(isinstance(name, str) for name in names):
+                return names
+    return []
+
+
+def _hand_out(machine: Machine, region: Region, result: Item, names: Sequence[str]) -> None:
     graph = region.graph
+    found: list[tuple[Item, Value]] = []
     for item in leaves(result):
         if isinstance(item, (Monad, type(None))):
             continue
@@ -237,17 +257,15 @@ def _hand_out(machine: Machine, region: Region, result: Item, main: GraphText) -
             raise UnsupportedError("the model gives a string")
         if not isinstance(item, (Tensor, Constant, Reference, bool, int, float)):
             control.as_value(machine, item, region)
-        value = control.as_value(machine, item, region)
-        stem = _output_name(item, value.node)
-        name, number = stem, 1
+        found.append((item, control.as_value(machine, item, region)))
+    known = list(names) if len(set(names)) == len(names) == len(found) else []
+    for position, (item, value) in enumerate(found):
+        stem = item.name if isinstance(item, Reference) else value.node
+        name, number = known[position] if known else stem, 1
         while name in graph.output_names:
             number += 1
             name = f"{stem}_{number}"
         graph.output(value, name)
-
-
-def _output_name(item: Item, node: str) -> str:
-    return item.name if isinstance(item, Reference) else node
 
 
 def sniff(data: bytes) -> bool:

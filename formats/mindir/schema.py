@@ -65,6 +65,8 @@ _TYPES = {
     "bytes": 12,
 }
 _MESSAGE, _OPTIONAL, _REPEATED = 11, 1, 3
+# The entry of ``ModelProto.user_info`` that has the names of the outputs, a JSON list.
+OUTPUT_NAMES = "output_names"
 _PACKAGE = "mind_ir"
 
 

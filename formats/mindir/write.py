@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from ...ir import Array, Graph, LazyArray, LimitError, ModelError, TensorType, U
 from .. import record_cipher
 from .encode import fill_result, fill_type, little_endian
 from .region import type_of_array
-from .schema import message
+from .schema import OUTPUT_NAMES, message
 from .writer import ModelWriter, Name, Writer
 
 # Weights beyond this are put into a data file, as MindSpore does.
@@ -51,6 +52,7 @@ def write(
         little_endian=True,
         mind_ir_version=_MINDIR_VERSION,
     )
+    proto.user_info.add(key=OUTPUT_NAMES, value=json.dumps(graph.output_names))
     body = proto.graph
     body.name = name
     writer = Writer(graph, model, name)

@@ -352,7 +352,7 @@ class Writer:
         if any(value in self._refused for value in node.operands):
             self._refused.update(node.outputs)
             return
-        self._scope = node.name
+        self._scope = self._stem(node.name)
         try:
             inputs = [None if value is None else self.name(value) for value in node.inputs]
             results = function(self, node, *inputs)
@@ -367,6 +367,14 @@ class Writer:
         for value, name in zip(node.outputs, names, strict=True):
             if name is not None:
                 self.names[value] = name
+
+    def _stem(self, name: str) -> str:
+        """The name without the number that graphs append to tell nodes of one origin apart.
+
+        A reader numbers them anew.
+        """
+        stem, _, number = name.rpartition("_")
+        return stem if number.isdecimal() and stem in self.graph else name
 
     def _refuse(self, node: Node, reason: str) -> None:
         self.model.items.append(f"{node}: {reason}")
