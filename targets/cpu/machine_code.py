@@ -25,6 +25,7 @@ from .object_code import (
 from .parallel import runtime_text
 from .processors import CpuDescription, has_fused_multiply_add
 from .program import Program
+from .recorded import record
 from .texts import Texts, called, divided
 from .transposition import transposing_functions
 
@@ -92,6 +93,11 @@ def _lower(body: BodySignature) -> Texts:
     if isinstance(body.function, ComposedBody):
         parts = [(part.name, part.operands, scalar_types(part)) for part in body.parts]
         return emit_composed(body.function, body.name, body.operands, scalars, parts, _is_raw(body))
+    text = record(
+        body.function, body.name, body.operands, scalars, body.literal_type, body.fastmath
+    )
+    if text is not None:
+        return Texts(text)
     # Numba takes a quarter of a second to import, which a cached model must not pay for.
     from .numba_frontend import LoweringError, lower
     from .numba_types import argument_types
