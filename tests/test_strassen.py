@@ -98,6 +98,21 @@ def test_any_cut(
     assert_near(found, wanted)
 
 
+@pytest.mark.parametrize("rows", [600, 1200])
+def test_more_rows_than_stay_in_the_caches(rows: int) -> None:
+    x, w = random((rows, 1560)), random((1560, 448), 1)
+    plan = strassen_plan(*x.shape, 448, 16)
+    assert plan is not None
+    assert plan.groups > 1
+    assert plan.by_rows == (rows == 1200)
+    graph = Graph()
+    value = graph.input("x", TensorType.of(x))
+    graph.output(graph.add(matmul, value, graph.param(w, "w")))
+    session = compile_graph(graph, threads=2, vector_bits=512)
+    assert "cpu_strassen_matmul" in names(session)
+    assert_near(np.asarray(session(x)), x.astype(np.float64) @ w)
+
+
 def two_products(rows: int | None = 128) -> Graph:
     graph = Graph()
     extent = symbol("rows") if rows is None else rows
@@ -137,7 +152,7 @@ def test_what_it_does_not_do() -> None:
     assert strassen_plan(symbol("n"), 768, 768, 16) is None
     assert strassen_plan(127, 768, 768, 16) is None
     assert strassen_plan(30, 768, 768, 16) is None
-    assert strassen_plan(1024, 768, 768, 16) is None
-    assert strassen_plan(128, 766, 768, 16) is None  # 383 is prime
+    assert strassen_plan(4096, 256, 256, 16) is None  # sums of rows take too long
+    assert strassen_plan(128, 2098, 768, 16) is None  # 1049 is prime
     assert strassen_plan(128, 768, 32, 16) is None
     assert "cpu_strassen_matmul" not in names(compile_graph(two_products(None), threads=1))

@@ -53,7 +53,6 @@ class Pool(IntEnum):
     JOB = 16
     ARGUMENTS = 17
     ITEMS = 18
-    CHUNK = 19
     STATUS = 20
     THREADS = 21
     SLEEPERS = 24

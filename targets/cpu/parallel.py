@@ -31,7 +31,7 @@ WORKER_TYPE = ir.FunctionType(ir.VoidType(), [POINTER])
 # ticket = generation << 48 | chunks << 24 | next chunk
 _CHUNK_BITS = 24
 _CHUNK_MASK = (1 << _CHUNK_BITS) - 1
-_LARGEST_JOB = 1 << 20
+_MOST_CHUNKS = 1 << 20
 # Chunks for each thread: enough that one which comes late or is preempted delays little.
 _CHUNKS_A_THREAD = 4
 # Rounds of waiting, each a pause instruction: about half a millisecond before a worker sleeps.
@@ -145,20 +145,18 @@ class _Runtime:
         run = function.append_basic_block("run")
         none = function.append_basic_block("none")
         ticket = self._add(builder, pool, Pool.TICKET, 1)
-        number = builder.and_(ticket, _c(_CHUNK_MASK))
-        builder.cbranch(
-            builder.icmp_unsigned("<", number, self._chunks(builder, ticket)), run, none
-        )
+        number, chunks = builder.and_(ticket, _c(_CHUNK_MASK)), self._chunks(builder, ticket)
+        builder.cbranch(builder.icmp_unsigned("<", number, chunks), run, none)
         ir.IRBuilder(none).ret(ir.Constant(boolean, 0))
         builder.position_at_end(run)
         # The job cannot change before this chunk is done.
         job = builder.load(self._field(builder, pool, Pool.JOB), typ=POINTER)
         arguments = builder.load(self._field(builder, pool, Pool.ARGUMENTS), typ=POINTER)
         items = builder.load(self._field(builder, pool, Pool.ITEMS), typ=I64)
-        chunk = builder.load(self._field(builder, pool, Pool.CHUNK), typ=I64)
-        begin = builder.mul(number, chunk)
-        end = builder.add(begin, chunk)
-        end = builder.select(builder.icmp_signed("<", end, items), end, items)
+        # Chunks of almost the same size: threads with as many of them have as much to do.
+        begin, end = (
+            builder.udiv(builder.mul(builder.add(number, _c(k)), items), chunks) for k in (0, 1)
+        )
         status = builder.call(_typed(job), [arguments, begin, end])
         bad = function.append_basic_block("bad")
         done = function.append_basic_block("done")
@@ -176,19 +174,13 @@ class _Runtime:
         pool, job, arguments, items = function.args
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         threads = builder.load(self._field(builder, pool, Pool.THREADS), typ=I64)
-        wanted = builder.mul(threads, _c(_CHUNKS_A_THREAD))
-        most = builder.select(
-            builder.icmp_signed("<", wanted, _c(_LARGEST_JOB)), wanted, _c(_LARGEST_JOB)
-        )
-        chunk = builder.sdiv(builder.sub(builder.add(items, most), _c(1)), most)
-        # Without items there is nothing to claim; a chunk of zero would divide by zero.
-        chunk = builder.select(builder.icmp_signed(">", chunk, _c(0)), chunk, _c(1))
-        chunks = builder.sdiv(builder.sub(builder.add(items, chunk), _c(1)), chunk)
+        chunks = builder.mul(threads, _c(_CHUNKS_A_THREAD))
+        for most in (_c(_MOST_CHUNKS), items):
+            chunks = builder.select(builder.icmp_signed("<", chunks, most), chunks, most)
         for field, value in (
             (Pool.JOB, job),
             (Pool.ARGUMENTS, arguments),
             (Pool.ITEMS, items),
-            (Pool.CHUNK, chunk),
             (Pool.STATUS, _c(0)),
             (Pool.DONE, _c(0)),
         ):

@@ -110,7 +110,7 @@ def _(
     operands = (matrix, packed.flat(), out.view(rows, columns), factors, *more)
     return [
         Call(_row_factors, (matrix, factors), items=rows // 2, scalars=(rows // 2, *sizes)),
-        Call(body, operands, items=pairs),
+        Call(body, operands, items=pairs * plan.groups),
     ]
 
 

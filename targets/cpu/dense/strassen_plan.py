@@ -11,12 +11,17 @@ from .tile import largest_rows
 
 # Steps of one register tile: with so many, what is done between tiles takes little time, and
 # all that a pair of panels needs stays in the second cache.
-_MOST_DEPTH = 192
+_MOST_DEPTH = 520
 _LEAST_DEPTH = 96
-# With fewer rows it is the weights' way from memory that takes the time; the packed ones of more
-# rows do not stay in the second cache.
-_LEAST_ROWS, _MOST_ROWS = 32, 256
-_LEAST_COLUMNS = 128
+# With fewer rows it is the weights' way from memory that takes the time.
+_LEAST_ROWS = 32
+# Floats of packed rows that stay in the second cache, and in the last one.
+MOST_FACTORS, _MOST_SHARED_FACTORS = 200_000, 3_000_000
+# Fewer items would not be shared out evenly.
+_LEAST_ITEMS = 24
+# With fewer columns the sums of rows take the time that is saved; with many rows, which come
+# from memory, sooner.
+_LEAST_COLUMNS, _MANY_FACTORS, _LEAST_COLUMNS_OF_MANY = 128, 1_000_000, 384
 _PANEL_VECTORS = 2
 # Steps whose factors stand together in the packed rows: one cache line of each row.
 BLOCK = 16
@@ -29,7 +34,8 @@ class StrassenPlan:
 
     The inner extent is cut in ``chunks`` of two times ``depth``, each a product of quarters of
     its own. A panel of the left half of the columns goes together with one of the right half;
-    there are ``pairs`` of them, each of ``panel`` columns.
+    there are ``pairs`` of them, each of ``panel`` columns. An item is a pair and a group of the
+    tiles that the rows are cut in.
     """
 
     rows: int
@@ -64,6 +70,20 @@ class StrassenPlan:
         return tuple(half // tiles + (number < half % tiles) for number in range(tiles))
 
     @property
+    def groups(self) -> int:
+        """Groups of tiles: those of one stay in the second cache, and items are many or even."""
+        tiles = len(self.heights)
+        groups = min(tiles, -(-tiles * PRODUCTS * self.factor_size // MOST_FACTORS))
+        while groups < tiles and (self.pairs * groups < _LEAST_ITEMS or self.pairs * groups % 2):
+            groups += 1
+        return groups
+
+    @property
+    def by_rows(self) -> bool:
+        """True when pair after pair comes by a group of rows, not the other way round."""
+        return self.row_factors > _MOST_SHARED_FACTORS
+
+    @property
     def blocks(self) -> int:
         """Blocks of steps of a tile; the last one may be shorter."""
         return -(-self.depth // BLOCK)
@@ -81,7 +101,7 @@ class StrassenPlan:
 
 def strassen_plan(rows: Extent, inner: int, columns: int, width: int) -> StrassenPlan | None:
     """The plan; None where the product is better computed as it is, or cannot be cut."""
-    if not isinstance(rows, int) or not _LEAST_ROWS <= rows <= _MOST_ROWS:
+    if not isinstance(rows, int) or rows < _LEAST_ROWS:
         return None
     if rows % 2 or inner % 2:
         return None
@@ -94,7 +114,9 @@ def strassen_plan(rows: Extent, inner: int, columns: int, width: int) -> Strasse
     chunks = next((count for count in possible if half % count == 0), None)
     if chunks is None:
         return None
-    return StrassenPlan(rows, inner, columns, panels // 2, chunks, half // chunks, panel, width)
+    plan = StrassenPlan(rows, inner, columns, panels // 2, chunks, half // chunks, panel, width)
+    many = plan.row_factors > _MANY_FACTORS
+    return None if many and columns < _LEAST_COLUMNS_OF_MANY else plan
 
 
 def pack_quarters(weights: Array, plan: StrassenPlan) -> Array:

@@ -25,9 +25,10 @@ from llvmlite import ir
 
 from ..emitted import Finish
 from ..spatial.loops import for_each, repeat
+from ..spatial.winograd_region import choose
 from .epilogue import Epilogue
-from .fetch import Share, upcoming
-from .strassen_plan import BLOCK, PRODUCTS, QUARTERS, StrassenPlan
+from .fetch import Share, fetch
+from .strassen_plan import BLOCK, MOST_FACTORS, PRODUCTS, QUARTERS, StrassenPlan
 from .tile import (
     F32,
     I32,
@@ -56,6 +57,8 @@ _PANELS: tuple[tuple[int, int | None], ...] = (
 # Of each chain: its products, and how many quarters of the result it gives.
 _CHAINS: tuple[tuple[tuple[int, ...], int], ...] = (((0, 1), 1), ((2, 3, 4), 1), ((5, 6), 2))
 _KEPT = 3
+# Blocks of steps by which packed rows are fetched ahead where not all of them stay in the caches.
+_BLOCKS_AHEAD = 4
 _UNROLL = 2
 _LINE = 16  # floats of a cache line
 
@@ -72,7 +75,7 @@ class StrassenWriter:
         return (self.plan, self.epilogue, self.ahead)
 
     def write(self, function: ir.Function, finish: Finish) -> None:
-        """The body: a panel of the left and one of the right half of the columns, all rows."""
+        """The body: a panel of the left and one of the right half of the columns, some rows."""
         _Body(self, function, finish).write()
 
 
@@ -83,17 +86,31 @@ class _Body:
         plan = self.plan = writer.plan
         self.epilogue, self.finish = writer.epilogue, finish
         self.builder = builder = ir.IRBuilder(function.append_basic_block("entry"))
-        self.pair, self.packed, self.out, self.factors = (function.args[k] for k in (0, 4, 6, 9))
+        item, self.packed, self.out, self.factors = (function.args[k] for k in (0, 4, 6, 9))
         more = function.args[11:]
         self.bias: ir.Value | None = None
         if self.epilogue.biased:
             self.bias, more = more[0], more[2:]
         self.ahead = (more[0], more[1]) if writer.ahead else None
         # Floats of the weights that come next: what one step of a tile is to fetch of them.
-        steps = len(plan.heights) * PRODUCTS * plan.depth
+        tiles = len(plan.heights)
+        steps = tiles // plan.groups * PRODUCTS * plan.depth
         self.ahead_step = min(-(-QUARTERS * plan.depth * plan.panel // steps), _LINE)
         self.kept = builder.alloca(F32, _KEPT * plan.heights[0] * plan.panel)
         self.kept.align, self.kept.type = 64, POINTER
+        groups, pairs = constant(plan.groups), constant(plan.pairs)
+        after = builder.add(item, constant(1))
+        if plan.by_rows:
+            self.pair, group = builder.srem(item, pairs), builder.sdiv(item, pairs)
+            self.following_pair = builder.srem(after, pairs)
+        else:
+            self.pair, group = builder.sdiv(item, groups), builder.srem(item, groups)
+            self.following_pair = builder.sdiv(after, groups)
+        self.is_end = builder.icmp_signed("==", after, constant(plan.pairs * plan.groups))
+        self.first_tile, self.end_tile = (
+            builder.sdiv(builder.mul(number, constant(tiles)), groups)
+            for number in (group, builder.add(group, constant(1)))
+        )
 
     def write(self) -> None:
         """All chunks of the inner extent, one after the other."""
@@ -110,36 +127,54 @@ class _Body:
         builder.ret(constant(0))
 
     def _chunk(self, chunk: ir.Value, is_first: bool, is_last: bool) -> None:
-        """All rows, tile by tile."""
+        """All rows of the item, tile by tile."""
         builder, plan = self.builder, self.plan
-        size = QUARTERS * plan.depth * plan.panel
-        group = builder.add(builder.mul(self.pair, constant(plan.chunks)), chunk)
-        b = address(builder, self.packed, builder.mul(group, constant(size)))
-        coming = None
-        if self.ahead is not None:
-            groups = plan.pairs * plan.chunks
-            coming = upcoming(builder, self.packed, group, groups, size, self.ahead).pointer
+        b = self._panels(self.pair, chunk)
+        coming = self._upcoming(chunk) if self.ahead is not None else None
         start = done = 0
         for height in sorted(set(plan.heights), reverse=True):
             count = plan.heights.count(height)
+            first = choose(builder, "smax", self.first_tile, constant(done))
+            end = choose(builder, "smin", self.end_tile, constant(done + count))
 
             def one(
-                k: ir.Value, height: int = height, start: int = start, done: int = done
+                k: ir.Value,
+                height: int = height,
+                start: int = start - done * height,
+                first: ir.Value = first,
             ) -> None:
-                row = builder.add(builder.mul(k, constant(height)), constant(start))
-                tile = builder.add(k, constant(done))
+                tile = builder.add(first, k)
+                row = builder.add(builder.mul(tile, constant(height)), constant(start))
                 number = builder.add(builder.mul(chunk, constant(len(plan.heights))), tile)
                 place = builder.mul(number, constant(PRODUCTS * plan.factor_size))
                 fetched = None
                 if coming is not None:
                     part = PRODUCTS * plan.depth * self.ahead_step
-                    fetched = address(builder, coming, builder.mul(tile, constant(part)))
+                    here = builder.sub(tile, self.first_tile)
+                    fetched = address(builder, coming, builder.mul(here, constant(part)))
                 factors = address(builder, self.factors, place)
                 self._tiles(row, height, factors, b, fetched, is_first, is_last)
 
-            for_each(builder, count, one)
+            for_each(builder, builder.sub(end, first), one)
             start += count * height
             done += count
+
+    def _panels(self, pair: ir.Value, chunk: ir.Value) -> ir.Value:
+        """The packed quarters of a pair of panels."""
+        builder, plan = self.builder, self.plan
+        group = builder.add(builder.mul(pair, constant(plan.chunks)), chunk)
+        size = QUARTERS * plan.depth * plan.panel
+        return address(builder, self.packed, builder.mul(group, constant(size)))
+
+    def _upcoming(self, chunk: ir.Value) -> ir.Value:
+        """What is needed after a chunk: the next one, the next item's first, or what is ahead."""
+        builder, plan = self.builder, self.plan
+        after = builder.add(chunk, constant(1))
+        is_last = builder.icmp_signed("==", after, constant(plan.chunks))
+        first = self._panels(self.following_pair, constant(0))
+        own = builder.select(is_last, first, self._panels(self.pair, after))
+        assert self.ahead is not None
+        return builder.select(builder.and_(is_last, self.is_end), self.ahead[0], own)
 
     def _tiles(
         self,
@@ -285,6 +320,10 @@ class _Chain:
 
         def block(_: ir.Value, carried: list[ir.Value]) -> list[ir.Value]:
             at, flat = carried[: len(places)], carried[len(places) :]
+            if plan.row_factors > MOST_FACTORS:
+                for line in range(shape.rows):
+                    offset = _BLOCKS_AHEAD * sizes[0] + line * _LINE
+                    fetch(builder, address(builder, at[0], offset))
             flat = steps(BLOCK, at, flat)
             moved = [address(builder, place, size) for place, size in zip(at, sizes, strict=False)]
             return [*moved, *flat]
