@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ..formats.checkpoint.entries import (
     INT4,
@@ -35,7 +35,7 @@ Loaded = Parameter | str | list[Array]
 
 
 def load_checkpoint(
-    ckpt_file_name: str | os.PathLike[str],
+    ckpt_file_name: str | os.PathLike[str] | IO[bytes],
     net: Cell | None = None,
     strict_load: bool = False,
     filter_prefix: str | Sequence[str] | None = None,
@@ -44,6 +44,7 @@ def load_checkpoint(
     specify_prefix: str | Sequence[str] | None = None,
     choice_func: Callable[[str], bool] | None = None,
     crc_check: bool = False,
+    remove_redundancy: bool = False,
     format: str = "ckpt",
 ) -> dict[str, Loaded]:
     """The parameters of a checkpoint by name; with ``net``, they are loaded into it.
@@ -52,22 +53,27 @@ def load_checkpoint(
     ``specify_prefix`` are taken, then those that start with one of ``filter_prefix`` are left
     out; ``choice_func`` decides by name if neither is given; ``dec_key`` and ``dec_mode`` are
     those of an encrypted file; ``crc_check`` verifies the checksum of a file that has one;
-    ``format`` is "ckpt" or "safetensors", and the file's suffix. Texts come as str, hash tables
-    as a list of keys, values and status. Arrays are read when they are used.
+    ``remove_redundancy`` is that of :func:`load_param_into_net`; ``format`` is "ckpt" or
+    "safetensors", and the file's suffix (an open file has none). Texts come as str, hash
+    tables as a list of keys, values and status. Arrays are read when they are used.
 
     Raises FormatError for a file that is not a checkpoint, is broken, or wrongly keyed, and
     ModelError for arguments that do not fit or when no parameter is left.
     """
-    path = Path(ckpt_file_name)
     _check_format(format)
-    if path.suffix != f".{format}":
-        raise ModelError(f"{path.name}: the name of a checkpoint ends in .{format}")
+    source: str | os.PathLike[str] | IO[bytes] = ckpt_file_name
+    called = "the file"
+    if isinstance(source, (str, os.PathLike)):
+        called = Path(source).name
+        if Path(source).suffix != f".{format}":
+            raise ModelError(f"{called}: the name of a checkpoint ends in .{format}")
+    found: Mapping[str, Entry]
     if format == "ckpt":
-        found = read_checkpoint(path, dec_key=dec_key, dec_mode=dec_mode, crc_check=crc_check)
+        found = read_checkpoint(source, dec_key=dec_key, dec_mode=dec_mode, crc_check=crc_check)
     elif dec_key is not None:
         raise ModelError("safetensors files cannot be encrypted: leave dec_key out")
     else:
-        found = read_safetensors(path, crc_check=crc_check)
+        found = dict(sorted(read_safetensors(source, crc_check=crc_check).items()))
     chosen = _chooser(specify_prefix, filter_prefix, choice_func)
     result = {
         _CACHE_SUFFIX.sub("", name): _loaded(_CACHE_SUFFIX.sub("", name), entry)
@@ -76,11 +82,11 @@ def load_checkpoint(
     }
     if not result:
         raise ModelError(
-            f"{path.name} has no parameters"
+            f"{called} has no parameters"
             + (" that the prefixes leave" if len(found) else ": it is empty")
         )
     if net is not None:
-        load_param_into_net(net, result, strict_load)
+        load_param_into_net(net, result, strict_load, remove_redundancy)
     return result
 
 
@@ -103,10 +109,16 @@ def _chooser(
 
 
 def _prefixes(argument: str, given: str | Sequence[str] | None) -> tuple[str, ...]:
-    prefixes = (given,) if isinstance(given, str) else tuple(given or ())
-    if not all(isinstance(prefix, str) and prefix for prefix in prefixes):
-        raise ModelError(f"{argument} is a text, or several, that are not empty")
-    return prefixes
+    if given is None:
+        return ()
+    prefixes = [given] if isinstance(given, str) else given
+    if (
+        not isinstance(prefixes, (list, tuple))
+        or not prefixes
+        or not all(isinstance(prefix, str) and prefix for prefix in prefixes)
+    ):
+        raise ModelError(f"{argument} is a text, or a list of some, that are not empty")
+    return tuple(prefixes)
 
 
 def _loaded(name: str, entry: Entry) -> Loaded:
@@ -121,7 +133,10 @@ def _loaded(name: str, entry: Entry) -> Loaded:
 
 
 def load_param_into_net(
-    net: Cell, parameter_dict: Mapping[str, Any], strict_load: bool = False
+    net: Cell,
+    parameter_dict: Mapping[str, Any],
+    strict_load: bool = False,
+    remove_redundancy: bool = False,
 ) -> tuple[list[str], list[str]]:
     """Give a network's parameters the numbers of a checkpoint.
 
@@ -130,8 +145,11 @@ def load_param_into_net(
     it is found and ignored, and floating types (and signed integer types) are converted to
     the network's, unless ``strict_load`` is set. Extents of 1 at the end of a shape may be
     missing in the network. Raises ModelError, before anything is changed, for types or
-    shapes that do not fit.
+    shapes that do not fit, and for ``remove_redundancy``, which fetches parameters from other
+    devices: there are none.
     """
+    if remove_redundancy:
+        raise ModelError("remove_redundancy is for parameters that several devices hold")
     held = net.parameters_dict()
     updates: dict[str, LazyArray | Array] = {}
     missing = []
@@ -209,39 +227,46 @@ def _fitting(name: str, parameter: Parameter, given: Any, strict: bool) -> LazyA
 
 
 def save_checkpoint(
-    save_obj: Cell | Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    save_obj: Cell | Mapping[str, Any] | Sequence[Mapping[str, Any] | Parameter],
     ckpt_file_name: str | os.PathLike[str],
     integrated_save: bool = True,
-    async_save: bool = False,
+    async_save: bool | str = False,
     append_dict: Mapping[str, Any] | None = None,
     enc_key: bytes | str | None = None,
     enc_mode: str = "AES-GCM",
     choice_func: Callable[[str], bool] | None = None,
     crc_check: bool = False,
     format: str = "ckpt",
+    *,
+    remove_redundancy: bool | None = None,
 ) -> Path:
-    """Write a network's parameters, a dict of them or a list of {"name", "data"} as a file.
+    """Write a network's parameters, a dict or a list of them, or of {"name", "data"}, as a file.
 
     ``append_dict`` adds numbers, truth values, texts and arrays; ``choice_func`` chooses by
-    name; ``enc_key`` and ``enc_mode`` encrypt; ``crc_check`` adds a checksum. Suffix and format
-    as in :func:`load_checkpoint`; ``integrated_save`` and ``async_save`` are there for
-    MindSpore's sake and change nothing. The file appears complete or not at all. Returns its
-    path. Raises ModelError for what a checkpoint cannot hold.
+    name (not among these); ``enc_key`` and ``enc_mode`` encrypt; ``crc_check`` adds a checksum.
+    What comes later under a name that was there takes its place. Suffix and format as in
+    :func:`load_checkpoint`. ``integrated_save`` and ``async_save`` (a bool, "thread" or
+    "process") are there for MindSpore's sake and change nothing; ``remove_redundancy`` is noted
+    in safetensors files. The file appears complete or not at all. Returns its path. Raises
+    ModelError for what a checkpoint cannot hold.
     """
     _check_format(format)
+    if not isinstance(async_save, bool) and async_save not in ("thread", "process"):
+        raise ModelError(f"async_save is a bool, 'thread' or 'process', not {async_save!r}")
     path = Path(ckpt_file_name)
     if path.suffix != f".{format}":
         path = path.with_name(f"{path.name}.{format}")
-    entries = [
-        _entry(name, value)
-        for name, value in _named(save_obj)
-        if choice_func is None or choice_func(name)
-    ]
-    entries += [_entry(name, value) for name, value in (append_dict or {}).items()]
+    chosen = {
+        name: value for name, value in _named(save_obj) if choice_func is None or choice_func(name)
+    }
+    chosen.update(append_dict or {})
+    entries = [_entry(name, value) for name, value in chosen.items()]
     if format == "safetensors":
         if enc_key is not None:
             raise ModelError("safetensors files cannot be encrypted: leave enc_key out")
-        write_safetensors(entries, path, crc_check=crc_check)
+        noted = remove_redundancy is not None
+        metadata = {"remove_redundancy": str(remove_redundancy)} if noted else {}
+        write_safetensors(entries, path, crc_check=crc_check, metadata=metadata)
     else:
         write_checkpoint(entries, path, enc_key=enc_key, enc_mode=enc_mode, crc_check=crc_check)
     return path
@@ -254,10 +279,13 @@ def _named(save_obj: Any) -> list[tuple[str, Any]]:
     if isinstance(save_obj, (Mapping, Checkpoint)):
         return list(save_obj.items())
     try:
-        return [(str(item["name"]), item["data"]) for item in save_obj]
+        return [
+            (item.name, item) if isinstance(item, Parameter) else (str(item["name"]), item["data"])
+            for item in save_obj
+        ]
     except (TypeError, KeyError):
         raise ModelError(
-            "what is saved is a network, a dict of parameters or a list of dicts with "
+            "what is saved is a network, a dict or a list of parameters, or a list of dicts with "
             f'"name" and "data", not {type(save_obj).__name__}'
         ) from None
 

@@ -1,8 +1,8 @@
 """safetensors files: a length, a JSON header, and the arrays' bytes one behind the other.
 
-Written as MindSpore 2.10 does (arrays sorted by name, metadata ``format: ms``). The layout is
-https://github.com/huggingface/safetensors, version 0.4 and newer: a header of at most 100 MB,
-no overlaps, no gaps.
+Written as MindSpore 2.10 does, which says ``format: ms`` and leaves the order of the arrays to the
+safetensors library. The layout is https://github.com/huggingface/safetensors, version 0.4 and
+newer: a header of at most 100 MB, no overlaps, no gaps.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ from .read import Source, mapped
 
 _MOST_HEADER = 100_000_000
 _ALIGNMENT = 8
+# MindSpore cannot sum up larger or negative whole numbers, or takes long.
+_MOST_ZEROS = 1 << 26
 _TYPES = {
     "F64": "Float64", "F32": "Float32", "F16": "Float16", "BF16": "BFloat16",
     "I64": "Int64", "I32": "Int32", "I16": "Int16", "I8": "Int8",
@@ -37,6 +39,11 @@ _TYPES = {
     "BOOL": "Bool", "C64": "Complex64",
 }  # fmt: skip
 _NAMES = {type_: name for name, type_ in _TYPES.items()}
+# The order in which the library writes arrays, by type, then name: what is wide comes first.
+_ORDER = (
+    "U64", "I64", "F64", "C64", "F32", "U32", "I32",
+    "BF16", "F16", "U16", "I16", "I8", "U8", "BOOL",
+)  # fmt: skip
 
 
 def read_safetensors(
@@ -112,15 +119,31 @@ def _checksum(entries: dict[str, StoredArray]) -> int:
     crc = 0
     for name in sorted(entries):
         crc = zlib.crc32(name.encode(), crc)
-        for piece in entries[name].pieces:
+        for piece in _summed(entries[name]):
             crc = zlib.crc32(piece, crc)
     return crc
 
 
+def _summed(entry: StoredArray) -> Iterable[bytes | memoryview]:
+    """What MindSpore sums up of an array: Python's ``bytes`` of it.
+
+    These are its bytes, but as many zeros as it says for a single whole number.
+    """
+    if entry.shape == () and entry.dtype.kind in "iu":
+        number = int(entry.array())
+        if 0 <= number <= _MOST_ZEROS:
+            return [bytes(number)]
+    return entry.pieces
+
+
 def write_safetensors(
-    entries: Iterable[Entry], path: str | os.PathLike[str], *, crc_check: bool = False
+    entries: Iterable[Entry],
+    path: str | os.PathLike[str],
+    *,
+    crc_check: bool = False,
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write arrays as a safetensors file, complete or not at all.
+    """Write arrays as a safetensors file, complete or not at all; ``metadata`` are free texts.
 
     Raises ModelError for entries the format cannot hold: texts, hash tables.
     """
@@ -131,24 +154,28 @@ def write_safetensors(
         if entry.type != INT4 and entry.type not in _NAMES:
             raise ModelError(f"{entry.name} is {entry.type}, which safetensors files cannot hold")
         arrays[entry.name] = entry
-    metadata = {"format": "ms"}
+    metadata = {"format": "ms", **(metadata or {})}
     metadata.update({name: INT4 for name, entry in arrays.items() if entry.type == INT4})
     if crc_check:
         metadata["crc_num"] = str(_checksum(arrays))
     header: dict[str, Any] = {"__metadata__": metadata}
     position = 0
-    for name in sorted(arrays):
-        entry = arrays[name]
+    order = sorted(arrays.values(), key=lambda entry: (_ORDER.index(_type(entry)), entry.name))
+    for entry in order:
         ends = [position, position + entry.nbytes]
-        type_ = "I8" if entry.type == INT4 else _NAMES[entry.type]
-        header[name] = {"dtype": type_, "shape": list(entry.shape), "data_offsets": ends}
+        shape = list(entry.shape)
+        header[entry.name] = {"dtype": _type(entry), "shape": shape, "data_offsets": ends}
         position = ends[1]
-    write_atomically(Path(path), _pieces(header, arrays))
+    write_atomically(Path(path), _pieces(header, order))
 
 
-def _pieces(header: dict[str, Any], arrays: dict[str, StoredArray]) -> Iterator[bytes | memoryview]:
+def _type(entry: StoredArray) -> str:
+    return "I8" if entry.type == INT4 else _NAMES[entry.type]
+
+
+def _pieces(header: dict[str, Any], order: list[StoredArray]) -> Iterator[bytes | memoryview]:
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % _ALIGNMENT)
     yield len(text).to_bytes(8, "little") + text
-    for name in sorted(arrays):
-        yield from arrays[name].pieces
+    for entry in order:
+        yield from entry.pieces

@@ -123,16 +123,16 @@ def _varint(value: int) -> bytes:
 def appended(name: str, value: object) -> Entry:
     """A value of ``append_dict`` as MindSpore stores it; raises ModelError for other types."""
     if isinstance(value, str):
-        return StoredText(name, value)
+        return StoredText(name, str(value))
+    if isinstance(value, (np.ndarray, np.generic)):  # also np.float64, which is a float
+        array: Array = np.asarray(value)
+        return stored(name, array)
     if isinstance(value, bool):
         return stored(name, np.asarray(value))
     if isinstance(value, int):
-        if not -(1 << 63) <= value < 1 << 63:
+        if not -(1 << 63) <= value < 1 << 64:
             raise ModelError(f"{name}: {value} does not fit 64 bits")
-        return stored(name, np.asarray(value, np.int64))
+        return stored(name, np.asarray(value, np.int64 if value < 1 << 63 else np.uint64))
     if isinstance(value, float):
         return stored(name, np.asarray(value, np.float32))
-    if isinstance(value, (np.ndarray, np.generic)):
-        array: Array = np.asarray(value)
-        return stored(name, array)
     raise ModelError(f"{name}: a checkpoint cannot hold a {type(value).__name__}")

@@ -102,14 +102,14 @@ def networks() -> dict[str, tuple[Any, tuple[Any, ...]]]:
     config = BertConfig(50, 24, 2, 3, 40, max_position_embeddings=12)
     ones = np.ones_like(ids)
     return {
-        "resnet18": (lambda: ow.networks.resnet18(10), (image,)),
+        "resnet50": (lambda: ow.networks.resnet50(10), (image,)),
         "mobilenet_v2": (lambda: ow.networks.mobilenet_v2(10), (image,)),
         "bert": (lambda: BertCLSModel(config, 3), (ids, ones, np.zeros_like(ids))),
         "mixed": (Mixed, (image[:, :, :12, :10],)),
     }
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "bert", "mixed"])
+@pytest.mark.parametrize("name", ["resnet50", "mobilenet_v2", "bert", "mixed"])
 def test_exported_networks_predict_the_same_everywhere(name, tmp_path):
     make, inputs = networks()[name]
     inputs = tuple(np.ascontiguousarray(item) for item in inputs)
