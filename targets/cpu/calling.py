@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 # Changes when anything here or in the runtime does: saved code of another version is refused.
-CALLING_VERSION = 1
+CALLING_VERSION = 2
 ENTRY = "ow_run"
 PREPARE = "ow_prepare"
 OUTPUT_EXTENTS = "ow_output_extents"
@@ -48,16 +48,24 @@ class StepInfo:
 class Pool(IntEnum):
     """Fields of the pool, in units of eight bytes; those that threads contend for lie apart."""
 
-    TICKET = 0
+    WORKERS = 0
     DONE = 8
     JOB = 16
     ARGUMENTS = 17
     ITEMS = 18
+    CHUNKS = 19
     STATUS = 20
     THREADS = 21
     SLEEPERS = 24
     WAKE = 32
     STOP = 40
+    TICKETS = 48
 
 
-POOL_BYTES = 48 * 8
+# A thread's ticket stands in a cache line of its own.
+TICKET_FIELDS = 8
+
+
+def pool_bytes(threads: int) -> int:
+    """Bytes of the pool of so many threads."""
+    return 8 * (Pool.TICKETS + threads * TICKET_FIELDS)

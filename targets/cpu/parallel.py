@@ -1,11 +1,17 @@
 """Running the items of a kernel on several threads: the native side, as LLVM instructions.
 
 The thread that runs a program publishes a job (a function, its arguments, a number of items)
-in a *pool* and takes part in it; workers that are awake help. One atomic word holds the job's
-generation, its number of chunks and the next chunk to be claimed, so a claim is one addition,
-and a thread that comes late finds nothing to do, whatever job is there by then. The caller
-waits only for chunks that were claimed, never for a thread that sleeps. Workers spin for a
-while, then sleep on a futex. Items are independent, so results do not depend on who did what.
+in a *pool* and takes part in it; workers that are awake help. The items are cut in chunks, and
+each thread has a *ticket* for a range of them. It takes the range's chunks one by one from the
+front, and when there are none left, those of other threads from the back. So the same thread
+computes the same part of every tensor, which then is in its caches, and one that comes late or
+is preempted delays little.
+
+One atomic word holds a ticket's number of chunks and how many of them were taken at either end,
+so a claim is one addition, and a thread that comes late finds nothing to do, whatever job is
+there by then. The caller waits only for chunks that were claimed, never for a thread that
+sleeps. Workers spin for a while, then sleep on a futex. Items are independent, so results do not
+depend on who did what.
 """
 
 from __future__ import annotations
@@ -14,11 +20,11 @@ import sys
 
 from llvmlite import ir
 
-from .calling import STOP, WORKER, Pool
+from .calling import STOP, TICKET_FIELDS, WORKER, Pool
 from .extents import I64
 
 POINTER = ir.PointerType()
-I32 = ir.IntType(32)
+I32, BOOLEAN = ir.IntType(32), ir.IntType(1)
 JOB_TYPE = ir.FunctionType(I64, [POINTER, I64, I64])
 
 PARALLEL = "opweave_parallel"
@@ -28,11 +34,11 @@ PAUSE_TYPE = ir.FunctionType(ir.VoidType(), [])
 WORKER_TYPE = ir.FunctionType(ir.VoidType(), [POINTER])
 
 
-# ticket = generation << 48 | chunks << 24 | next chunk
-_CHUNK_BITS = 24
-_CHUNK_MASK = (1 << _CHUNK_BITS) - 1
-_MOST_CHUNKS = 1 << 20
-# Chunks for each thread: enough that one which comes late or is preempted delays little.
+# ticket = chunks << 32 | taken at the back << 16 | taken at the front; claims that came too late
+# are counted too, and there are no more of these than threads.
+_FIELD_BITS = 16
+_FIELD_MASK = (1 << _FIELD_BITS) - 1
+# Chunks of each thread's range: enough to be shared when it is late.
 _CHUNKS_A_THREAD = 4
 # Rounds of waiting, each a pause instruction: about half a millisecond before a worker sleeps.
 _SPINS_BEFORE_SLEEP = 20_000
@@ -66,7 +72,7 @@ class _Runtime:
     def __init__(self, machine: str) -> None:
         self.machine = machine
         self.module = ir.Module("opweave_parallel")
-        self.claim = self._emit_claim()
+        self.claim, self.available = self._emit_claim(), self._emit_available()
         self._emit_parallel()
         self._emit_worker()
         self._emit_stop()
@@ -89,8 +95,27 @@ class _Runtime:
         place = self._field(builder, pool, field)
         return builder.atomic_rmw("add", place, _c(value), "seq_cst")
 
-    def _chunks(self, builder: ir.IRBuilder, ticket: ir.Value) -> ir.Value:
-        return builder.and_(builder.lshr(ticket, _c(_CHUNK_BITS)), _c(_CHUNK_MASK))
+    def _ticket(self, builder: ir.IRBuilder, pool: ir.Value, thread: ir.Value) -> ir.Value:
+        """Where a thread's ticket is."""
+        offset = builder.mul(thread, _c(TICKET_FIELDS))
+        return builder.gep(self._field(builder, pool, Pool.TICKETS), [offset], source_etype=I64)
+
+    def _taken(
+        self, builder: ir.IRBuilder, ticket: ir.Value
+    ) -> tuple[ir.Value, ir.Value, ir.Value, ir.Value]:
+        """Whether a ticket has a chunk left, its chunks, and those taken at the front and back."""
+        chunks = builder.lshr(ticket, _c(2 * _FIELD_BITS))
+        front = builder.and_(ticket, _c(_FIELD_MASK))
+        back = builder.and_(builder.lshr(ticket, _c(_FIELD_BITS)), _c(_FIELD_MASK))
+        left = builder.icmp_unsigned("<", builder.add(front, back), chunks)
+        return left, chunks, front, back
+
+    def _first_chunk(
+        self, builder: ir.IRBuilder, thread: ir.Value, threads: ir.Value, chunks: ir.Value
+    ) -> ir.Value:
+        """The first chunk of a thread's range; the caller, thread 0, has the longest."""
+        product = builder.add(builder.mul(thread, chunks), builder.sub(threads, _c(1)))
+        return builder.udiv(product, threads)
 
     def _emit_pause(self) -> None:
         """``void ow_pause()``: tell the processor that this is a loop that waits."""
@@ -136,23 +161,56 @@ class _Runtime:
     # --- functions -------------------------------------------------------------------------
 
     def _emit_claim(self) -> ir.Function:
-        """``bool claim(pool)``: claim one chunk and run it; false when there is none."""
-        boolean = ir.IntType(1)
-        function = ir.Function(self.module, ir.FunctionType(boolean, [POINTER]), "claim")
+        """``bool claim(pool, thread)``: claim one chunk and run it; false when there is none."""
+        function = ir.Function(self.module, ir.FunctionType(BOOLEAN, [POINTER, I64]), "claim")
         function.linkage = "internal"
-        (pool,) = function.args
+        pool, thread = function.args
         builder = ir.IRBuilder(function.append_basic_block("entry"))
-        run = function.append_basic_block("run")
-        none = function.append_basic_block("none")
-        ticket = self._add(builder, pool, Pool.TICKET, 1)
-        number, chunks = builder.and_(ticket, _c(_CHUNK_MASK)), self._chunks(builder, ticket)
-        builder.cbranch(builder.icmp_unsigned("<", number, chunks), run, none)
-        ir.IRBuilder(none).ret(ir.Constant(boolean, 0))
-        builder.position_at_end(run)
+        names = ("own", "others", "look", "steal", "stolen", "next", "none", "run")
+        blocks = {name: function.append_basic_block(name) for name in names}
+        ir.IRBuilder(blocks["none"]).ret(ir.Constant(BOOLEAN, 0))
+        threads = builder.load(self._field(builder, pool, Pool.THREADS), typ=I64)
+        own = builder.atomic_rmw("add", self._ticket(builder, pool, thread), _c(1), "seq_cst")
+        left, _, front, _ = self._taken(builder, own)
+        builder.cbranch(left, blocks["own"], blocks["others"])
+        builder.position_at_end(blocks["own"])
+        builder.branch(blocks["run"])
+
+        # The others' tickets, one after the other, beginning with the next thread's.
+        others = ir.IRBuilder(blocks["others"])
+        has_others = others.icmp_unsigned(">", threads, _c(1))
+        others.cbranch(has_others, blocks["look"], blocks["none"])
+        look = ir.IRBuilder(blocks["look"])
+        distance = look.phi(I64)
+        distance.add_incoming(_c(1), blocks["others"])
+        victim = look.urem(look.add(thread, distance), threads)
+        place = self._ticket(look, pool, victim)
+        seen = self._taken(look, look.load_atomic(place, "seq_cst", 8, typ=I64))
+        look.cbranch(seen[0], blocks["steal"], blocks["next"])
+        steal = ir.IRBuilder(blocks["steal"])
+        ticket = steal.atomic_rmw("add", place, _c(1 << _FIELD_BITS), "seq_cst")
+        still, size, _, back = self._taken(steal, ticket)
+        steal.cbranch(still, blocks["stolen"], blocks["next"])
+        stolen = ir.IRBuilder(blocks["stolen"])
+        last = stolen.sub(stolen.sub(size, _c(1)), back)
+        stolen.branch(blocks["run"])
+        after = ir.IRBuilder(blocks["next"])
+        following = after.add(distance, _c(1))
+        distance.add_incoming(following, blocks["next"])
+        more = after.icmp_unsigned("<", following, threads)
+        after.cbranch(more, blocks["look"], blocks["none"])
+
+        builder.position_at_end(blocks["run"])
+        whose, number = builder.phi(I64), builder.phi(I64)
+        for phi, mine, theirs in ((whose, thread, victim), (number, front, last)):
+            phi.add_incoming(mine, blocks["own"])
+            phi.add_incoming(theirs, blocks["stolen"])
         # The job cannot change before this chunk is done.
         job = builder.load(self._field(builder, pool, Pool.JOB), typ=POINTER)
         arguments = builder.load(self._field(builder, pool, Pool.ARGUMENTS), typ=POINTER)
         items = builder.load(self._field(builder, pool, Pool.ITEMS), typ=I64)
+        chunks = builder.load(self._field(builder, pool, Pool.CHUNKS), typ=I64)
+        number = builder.add(number, self._first_chunk(builder, whose, threads, chunks))
         # Chunks of almost the same size: threads with as many of them have as much to do.
         begin, end = (
             builder.udiv(builder.mul(builder.add(number, _c(k)), items), chunks) for k in (0, 1)
@@ -166,7 +224,33 @@ class _Runtime:
         builder.branch(done)
         builder.position_at_end(done)
         self._add(builder, pool, Pool.DONE, 1)
-        builder.ret(ir.Constant(boolean, 1))
+        builder.ret(ir.Constant(BOOLEAN, 1))
+        return function
+
+    def _emit_available(self) -> ir.Function:
+        """``bool available(pool)``: whether any ticket has a chunk left."""
+        function = ir.Function(self.module, ir.FunctionType(BOOLEAN, [POINTER]), "available")
+        function.linkage = "internal"
+        (pool,) = function.args
+        builder = ir.IRBuilder(function.append_basic_block("entry"))
+        look, after, found, none = (
+            function.append_basic_block(name) for name in ("look", "next", "found", "none")
+        )
+        ir.IRBuilder(found).ret(ir.Constant(BOOLEAN, 1))
+        ir.IRBuilder(none).ret(ir.Constant(BOOLEAN, 0))
+        threads = builder.load(self._field(builder, pool, Pool.THREADS), typ=I64)
+        entry = builder.block
+        builder.branch(look)
+        builder.position_at_end(look)
+        thread = builder.phi(I64)
+        thread.add_incoming(_c(0), entry)
+        place = self._ticket(builder, pool, thread)
+        left, *_ = self._taken(builder, builder.load_atomic(place, "seq_cst", 8, typ=I64))
+        builder.cbranch(left, found, after)
+        builder.position_at_end(after)
+        following = builder.add(thread, _c(1))
+        thread.add_incoming(following, after)
+        builder.cbranch(builder.icmp_unsigned("<", following, threads), look, none)
         return function
 
     def _emit_parallel(self) -> None:
@@ -175,20 +259,17 @@ class _Runtime:
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         threads = builder.load(self._field(builder, pool, Pool.THREADS), typ=I64)
         chunks = builder.mul(threads, _c(_CHUNKS_A_THREAD))
-        for most in (_c(_MOST_CHUNKS), items):
-            chunks = builder.select(builder.icmp_signed("<", chunks, most), chunks, most)
+        chunks = builder.select(builder.icmp_signed("<", chunks, items), chunks, items)
         for field, value in (
             (Pool.JOB, job),
             (Pool.ARGUMENTS, arguments),
             (Pool.ITEMS, items),
+            (Pool.CHUNKS, chunks),
             (Pool.STATUS, _c(0)),
             (Pool.DONE, _c(0)),
         ):
             builder.store(value, self._field(builder, pool, field))
-        old = self._load(builder, pool, Pool.TICKET)
-        generation = builder.add(builder.lshr(old, _c(48)), _c(1))
-        ticket = builder.or_(builder.shl(generation, _c(48)), builder.shl(chunks, _c(_CHUNK_BITS)))
-        self._store(builder, pool, Pool.TICKET, ticket)
+        self._publish(builder, pool, threads, chunks)
         sleepers = self._load(builder, pool, Pool.SLEEPERS)
         wake = function.append_basic_block("wake")
         help_ = function.append_basic_block("help")
@@ -200,11 +281,30 @@ class _Runtime:
         self._futex(builder, pool, _FUTEX_WAKE, _c(2**31 - 1))
         builder.branch(help_)
         builder.position_at_end(help_)
-        builder.cbranch(builder.call(self.claim, [pool]), help_, wait)
+        builder.cbranch(builder.call(self.claim, [pool, _c(0)]), help_, wait)
         builder.position_at_end(wait)
         self._emit_wait(builder, pool, chunks, wait, help_, finished)
         builder.position_at_end(finished)
         builder.ret(builder.load(self._field(builder, pool, Pool.STATUS), typ=I64))
+
+    def _publish(
+        self, builder: ir.IRBuilder, pool: ir.Value, threads: ir.Value, chunks: ir.Value
+    ) -> None:
+        """Give out the tickets, the caller's last."""
+        before = builder.block
+        each, after = (builder.append_basic_block(name) for name in ("ticket", "given"))
+        builder.branch(each)
+        builder.position_at_end(each)
+        left, end = builder.phi(I64), builder.phi(I64)
+        thread = builder.sub(left, _c(1))
+        first = self._first_chunk(builder, thread, threads, chunks)
+        ticket = builder.shl(builder.sub(end, first), _c(2 * _FIELD_BITS))
+        builder.atomic_rmw("xchg", self._ticket(builder, pool, thread), ticket, "seq_cst")
+        for phi, start, following in ((left, threads, thread), (end, chunks, first)):
+            phi.add_incoming(start, before)
+            phi.add_incoming(following, each)
+        builder.cbranch(builder.icmp_unsigned(">", thread, _c(0)), each, after)
+        builder.position_at_end(after)
 
     def _emit_wait(
         self,
@@ -240,15 +340,17 @@ class _Runtime:
         (pool,) = function.args
         names = ("look", "work", "idle", "tired", "sleep", "awake", "stop", "next")
         builder = ir.IRBuilder(function.append_basic_block("entry"))
+        thread = builder.add(self._add(builder, pool, Pool.WORKERS, 1), _c(1))
         blocks = {name: function.append_basic_block(name) for name in names}
         builder.branch(blocks["look"])
         entry = builder.block
         builder.position_at_end(blocks["look"])
         spins = builder.phi(I64)
         spins.add_incoming(_c(0), entry)
-        builder.cbranch(self._available(builder, pool), blocks["work"], blocks["idle"])
+        available = builder.call(self.available, [pool])
+        builder.cbranch(available, blocks["work"], blocks["idle"])
         builder.position_at_end(blocks["work"])
-        builder.call(self.claim, [pool])
+        builder.call(self.claim, [pool, thread])
         spins.add_incoming(_c(0), builder.block)
         builder.branch(blocks["look"])
         builder.position_at_end(blocks["idle"])
@@ -269,7 +371,8 @@ class _Runtime:
         wake = self._load(builder, pool, Pool.WAKE)
         self._add(builder, pool, Pool.SLEEPERS, 1)
         stop = self._load(builder, pool, Pool.STOP)
-        stay = builder.or_(self._available(builder, pool), builder.icmp_signed("!=", stop, _c(0)))
+        available = builder.call(self.available, [pool])
+        stay = builder.or_(available, builder.icmp_signed("!=", stop, _c(0)))
         builder.cbranch(stay, blocks["awake"], blocks["sleep"])
         builder.position_at_end(blocks["sleep"])
         low = builder.and_(wake, _c(2**32 - 1))
@@ -289,11 +392,6 @@ class _Runtime:
         self._add(builder, pool, Pool.WAKE, 1)
         self._futex(builder, pool, _FUTEX_WAKE, _c(2**31 - 1))
         builder.ret_void()
-
-    def _available(self, builder: ir.IRBuilder, pool: ir.Value) -> ir.Value:
-        ticket = self._load(builder, pool, Pool.TICKET)
-        number = builder.and_(ticket, _c(_CHUNK_MASK))
-        return builder.icmp_unsigned("<", number, self._chunks(builder, ticket))
 
 
 def _typed(job: ir.Value) -> ir.Value:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .calling import POOL_BYTES, WORKER, Pool
+from .calling import WORKER, Pool, pool_bytes
 from .loader import LoadedObject
 
 _lock = threading.Lock()
@@ -30,9 +30,10 @@ class ThreadPool:
     """
 
     def __init__(self, threads: int, code: LoadedObject) -> None:
-        block = np.zeros(POOL_BYTES + 64, np.uint8)
+        size = pool_bytes(threads)
+        block = np.zeros(size + 64, np.uint8)
         start = -block.ctypes.data % 64
-        self._fields = block[start : start + POOL_BYTES].view(np.int64)
+        self._fields = block[start : start + size].view(np.int64)
         self._fields[Pool.THREADS] = threads
         self.threads = threads
         self.address = int(self._fields.ctypes.data)

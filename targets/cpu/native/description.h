@@ -86,9 +86,10 @@ enum {
     OW_UNEQUAL_EXTENTS = -4
 };
 
-/* Fields of a pool, in units of eight bytes, aligned to 64 bytes; all others start as zero. A
- * worker thread calls ow_worker(pool) and comes back after ow_stop(pool). One run at a time. */
-enum { OW_POOL_THREADS = 21, OW_POOL_FIELDS = 48 };
+/* Fields of a pool, in units of eight bytes, aligned to 64 bytes, and more for each thread; all
+ * but the number of threads start as zero. A worker thread calls ow_worker(pool) and comes back
+ * after ow_stop(pool). One run at a time. */
+enum { OW_POOL_THREADS = 21, OW_POOL_FIELDS = 48, OW_POOL_FIELDS_OF_A_THREAD = 8 };
 
 /* 0, or 1 when the context's failure is set. */
 int32_t ow_run(void *context);

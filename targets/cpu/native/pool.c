@@ -53,11 +53,12 @@ static void discard(struct ow_pool *pool)
 /* Start the workers; with fewer than wanted a run is slower, not wrong. */
 static void start(struct ow_pool *pool)
 {
+    size_t count = OW_POOL_FIELDS + (size_t)pool->threads * OW_POOL_FIELDS_OF_A_THREAD;
     void *fields = NULL;
 
-    if (posix_memalign(&fields, FIELDS_ALIGNMENT, OW_POOL_FIELDS * sizeof(int64_t)) != 0)
+    if (posix_memalign(&fields, FIELDS_ALIGNMENT, count * sizeof(int64_t)) != 0)
         return;
-    memset(fields, 0, OW_POOL_FIELDS * sizeof(int64_t));
+    memset(fields, 0, count * sizeof(int64_t));
     pool->fields = fields;
     pool->fields[OW_POOL_THREADS] = pool->threads;
     pool->workers = malloc((size_t)pool->threads * sizeof *pool->workers);
