@@ -137,8 +137,8 @@ def _averaged(
     divisor: int,
 ) -> Value:
     more = {"ceil_mode": ceil_mode, "count_include_pad": count_include_pad or bool(divisor)}
-    # The padding of mode "same" never counts.
-    if mode != "pad":
+    # The padding of mode "same" never counts, and what is not there need not.
+    if mode != "pad" or (not any(pad) and not ceil_mode):
         more["count_include_pad"] = bool(divisor)
     result = _pooled(g, x, "average_pool", kernel, strides, mode, pad, layout, **more)
     if divisor:

@@ -365,10 +365,10 @@ def padded_from_last(
     names |= {"replicate": "edge", "wrap": "wrap"}
     if mode not in names:
         raise UnsupportedError(f"padding with mode {mode!r}")
-    value = None
+    values = []
     if names[mode] == "constant" and fill is not None and not _is_zero(fill):
-        value = g.reshape(g.value(fill, g.dtype(x)), ())
-    return g.add(ops.pad, x, value, before=tuple(before), after=tuple(after), mode=names[mode])
+        values.append(g.reshape(g.value(fill, g.dtype(x)), ()))
+    return g.add(ops.pad, x, *values, before=tuple(before), after=tuple(after), mode=names[mode])
 
 
 def _is_zero(item: Item) -> bool:
