@@ -20,7 +20,9 @@ from opweave.ops.elementwise_arithmetic import add
 from opweave.ops.fused import fused
 from opweave.ops.matmul import matmul
 from opweave.targets.cpu.build import lower
+from opweave.targets.cpu.choices import Choices
 from opweave.targets.cpu.dense.matmul import pack_columns, packed_matmul, panel_columns
+from opweave.targets.cpu.dense.select import select_dense
 
 Array = np.ndarray[Any, Any]
 WIDTHS = [4, 8, 16]  # 128, 256 and 512 bits
@@ -122,3 +124,18 @@ def test_a_product_whose_inner_extent_is_only_assumed() -> None:
     graph.output(graph.add(matmul, x, w))
     data = random((3, 6), 2)
     assert_near(compile_graph(graph)(data), data.astype(np.float64) @ graph.array(w), 1e-5)
+
+
+def test_products_with_the_same_weights_share_what_is_packed() -> None:
+    """Steps of a loop that was written out read one array; other forms of it are others."""
+    graph = Graph("steps")
+    x = graph.input("x", TensorType("float32", (1, 24)))
+    w = graph.param(random((24, 24)), "w")
+    first = graph.add(matmul, x, w)
+    second = graph.add(matmul, first, w)
+    graph.output(graph.add(matmul, second, w, transpose_b=True))
+    assert select_dense(graph, Choices(16, False, 1)) == 3
+    assert len(graph.params) == 2
+    given, weights = random((1, 24), 1), random((24, 24)).astype(np.float64)
+    got = run(graph, given)
+    assert np.abs(got - given @ weights @ weights @ weights.T).max() < 1e-4

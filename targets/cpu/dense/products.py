@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 from ....ir import Array, Extent, Graph, LazyArray, Node, TensorType, Value
 from ....ir.graph import read_array
@@ -24,7 +25,8 @@ _PANELS = (1, 2, 3, 4, 8)
 class Product:
     """``x`` [..., inner] times a matrix [inner, columns] made of the parameter ``weights``.
 
-    ``node`` is what the product computes; ``matrix`` gives the matrix from the array of weights.
+    ``node`` is what the product computes; ``matrix`` gives the matrix from the array of weights,
+    and products of equal ``form`` the same from the same array.
     """
 
     node: Node
@@ -34,6 +36,7 @@ class Product:
     inner: int
     columns: int
     matrix: Callable[[Array], Array]
+    form: str
 
 
 def product_candidates(
@@ -69,7 +72,11 @@ def _packed(graph: Graph, product: Product, panel: int, width: int) -> Value:
     node = product.node
     shape = (-(-product.columns // panel), product.inner, panel)
     packed = packed_parameter(
-        graph, product.weights, shape, lambda array: pack_columns(product.matrix(array), panel)
+        graph,
+        product.weights,
+        shape,
+        lambda array: pack_columns(product.matrix(array), panel),
+        ("columns", product.form),
     )
     return graph.add(
         packed_matmul,
@@ -89,6 +96,7 @@ def _strassen(graph: Graph, product: Product, plan: StrassenPlan) -> Value:
         product.weights,
         plan.packed_shape,
         lambda array: pack_quarters(product.matrix(array), plan),
+        ("quarters", product.form, plan),
     )
     attributes = {"columns": plan.columns, "width": plan.width}
     return graph.add(
@@ -96,14 +104,33 @@ def _strassen(graph: Graph, product: Product, plan: StrassenPlan) -> Value:
     )
 
 
+# What was packed in a graph: from which array, for whom it is, and the parameter it became.
+_Packed = dict[tuple[str, tuple[int, ...], Hashable], tuple[Array | LazyArray, str, LazyArray]]
+_PACKED: WeakKeyDictionary[Graph, _Packed] = WeakKeyDictionary()
+
+
 def packed_parameter(
-    graph: Graph, value: Value, shape: tuple[int, ...], pack: Callable[[Array], Array]
+    graph: Graph,
+    value: Value,
+    shape: tuple[int, ...],
+    pack: Callable[[Array], Array],
+    layout: Hashable,
 ) -> Value:
-    """A parameter made from another one when the program is loaded."""
+    """A parameter made from another one when the program is loaded.
+
+    Equal ``layout`` and ``shape`` of the same parameter are the same array, made once: the
+    steps of a loop that was written out share their weights, and find them in the cache.
+    """
     source = graph.params[value.node]
+    known = _PACKED.setdefault(graph, {})
+    made = known.get((value.node, shape, layout))
+    if made is not None and made[0] is source and graph.params.get(made[1]) is made[2]:
+        return Value(made[1])
 
     def load() -> Array:
         return pack(read_array(source))
 
     held = LazyArray(TensorType("float32", shape), load)
-    return graph.param(held, f"{value.node}.packed")
+    result = graph.param(held, f"{value.node}.packed")
+    known[value.node, shape, layout] = (source, result.node, held)
+    return result

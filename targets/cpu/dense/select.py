@@ -46,7 +46,8 @@ def _packed_matmul(graph: Graph, node: Node, choices: Choices) -> Value | None:
         return None
     rows = product(types[0].shape[:-1])
     known = Product(
-        node, x, w, rows, inner, columns, lambda array: array.T if transposed else array
+        node, x, w, rows, inner, columns, lambda array: array.T if transposed else array,
+        "transposed" if transposed else "plain",
     )  # fmt: skip
     chosen = choose(graph, [node], product_candidates(graph, known, choices, True), choices)
     result = chosen.build()

@@ -101,7 +101,7 @@ def _pointwise(graph: Graph, node: Node, x: Value, choices: Choices) -> Candidat
     maps, channels = graph.type(w).static_shape[:2]
     rows = graph.type(x).with_shape(graph.type(x).shape[:-1]).size
     product = Product(
-        node, x, w, rows, channels, maps, lambda array: array.reshape(maps, channels).T
+        node, x, w, rows, channels, maps, lambda array: array.reshape(maps, channels).T, "one tap"
     )
     found = product_candidates(graph, product, choices, False)
     slower = found[0].seconds * OTHERWISE
@@ -124,7 +124,7 @@ def _depthwise(graph: Graph, node: Node, x: Value, width: int) -> Value:
     return graph.add(
         spatial_depthwise,
         x,
-        packed_parameter(graph, w, shape, pack_channels),
+        packed_parameter(graph, w, shape, pack_channels, "channels"),
         **window,
         width=width,
         name=node.name,
@@ -154,7 +154,7 @@ def _direct(graph: Graph, node: Node, x: Value, channels_first: bool, width: int
     return graph.add(
         spatial_convolution,
         x,
-        packed_parameter(graph, w, shape, pack),
+        packed_parameter(graph, w, shape, pack, ("kernels", groups, merged)),
         maps=weights[0],
         groups=groups,
         **window,
@@ -235,7 +235,11 @@ def _winograd(
     stride = window["strides"][0]
     shape = ((stride * (tile - 1) + 3) ** 2, -(-maps // columns), channels, columns)
     kernels = packed_parameter(
-        graph, w, shape, lambda array: winograd_kernels(array, tile, columns, stride)
+        graph,
+        w,
+        shape,
+        lambda array: winograd_kernels(array, tile, columns, stride),
+        ("winograd", tile, columns, stride),
     )
     return graph.add(
         spatial_winograd,

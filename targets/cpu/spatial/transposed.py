@@ -233,7 +233,7 @@ def _phased(graph: Graph, node: Node, x: Value, choices: Choices) -> Value:
     result = graph.add(
         spatial_transposed_convolution,
         x,
-        packed_parameter(graph, w, (plan.size,), plan.pack),
+        packed_parameter(graph, w, (plan.size,), plan.pack, plan),
         maps=plan.maps * groups,
         groups=groups,
         **_window(graph, node),
