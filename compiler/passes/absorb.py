@@ -81,13 +81,16 @@ class Scaled:
 
 def scaled(weights: Array, factor: Array, transposed_groups: int = 0) -> Array:
     """Weights with output channel ``m`` times ``factor[m]``; channels first, or second by group."""
-    wide = weights.astype(np.float64)
     spread = (1,) * (weights.ndim - 2)
-    if not transposed_groups:
-        return np.asarray(wide * factor.reshape(-1, 1, *spread), weights.dtype)
-    inputs, maps = weights.shape[0] // transposed_groups, weights.shape[1]
-    by_group = np.repeat(factor.reshape(transposed_groups, maps), inputs, axis=0)
-    return np.asarray(wide * by_group.reshape(*by_group.shape, *spread), weights.dtype)
+    if transposed_groups:
+        inputs, maps = weights.shape[0] // transposed_groups, weights.shape[1]
+        by_group = np.repeat(factor.reshape(transposed_groups, maps), inputs, axis=0)
+        factor = by_group.reshape(*by_group.shape, *spread)
+    else:
+        factor = factor.reshape(-1, 1, *spread)
+    # Computed in float64, a few elements at a time.
+    result = np.empty_like(weights)
+    return np.multiply(weights, factor, out=result, dtype=np.float64, casting="same_kind")
 
 
 @rule(pattern(add, pattern(_CONVOLUTIONS, "x", name="convolution"), "offset", commutes=True))

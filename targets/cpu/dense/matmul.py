@@ -39,12 +39,17 @@ _ITEM_BYTES = 256 * 1024
 
 
 def pack_columns(weights: Array, columns: int) -> Array:
-    """``weights`` [K, N] as [panels, K, columns], zeros behind the last column."""
+    """``weights`` [K, N] as [panels, K, columns], zeros behind the last column.
+
+    Where all panels are full that is the same memory, which whoever needs it in order copies.
+    """
     inner, total = weights.shape
     panels = -(-total // columns)
-    padded = np.zeros((inner, panels * columns), weights.dtype)
-    padded[:, :total] = weights
-    return np.ascontiguousarray(padded.reshape(inner, panels, columns).transpose(1, 0, 2))
+    if total % columns:
+        padded = np.zeros((inner, panels * columns), weights.dtype)
+        padded[:, :total] = weights
+        weights = padded
+    return weights.reshape(inner, panels, columns).transpose(1, 0, 2)
 
 
 def panel_columns(rows: Extent, total: int, width: int) -> int:

@@ -166,15 +166,19 @@ def balanced(total: int, most: int) -> list[int]:
 
 
 def pack_kernels(weights: Array, groups: int, columns: int) -> Array:
-    """``weights`` [M, C / groups, kernel...] as [groups * panels, taps, C / groups, columns]."""
+    """``weights`` [M, C / groups, kernel...] as [groups * panels, taps, C / groups, columns].
+
+    Where all panels are full that is the same memory, which whoever needs it in order copies.
+    """
     total = weights.shape[0] // groups
     panels = -(-total // columns)
     channels = weights.shape[1]
     flat = weights.reshape(groups, total, channels, -1)
-    padded = np.zeros((groups, panels * columns, *flat.shape[2:]), weights.dtype)
-    padded[:, :total] = flat
-    split = padded.reshape(groups * panels, columns, channels, -1)
-    return np.ascontiguousarray(split.transpose(0, 3, 2, 1))
+    if total % columns:
+        padded = np.zeros((groups, panels * columns, *flat.shape[2:]), weights.dtype)
+        padded[:, :total] = flat
+        flat = padded
+    return flat.reshape(groups * panels, columns, channels, -1).transpose(0, 3, 2, 1)
 
 
 def unpack_kernels(packed: Array, groups: int, maps: int, kernel: Sequence[int]) -> Array:

@@ -168,7 +168,8 @@ def pack_kernels(weights: Array, tile: int, columns: int, stride: int = 1) -> Ar
     packed = np.zeros((len(matrix), panels, channels, columns), np.float32)
     for panel in range(panels):  # one by one: all of them in float64 would take much memory
         some = weights[panel * columns : (panel + 1) * columns].reshape(-1, channels, 9)
-        transformed = (some.astype(np.float64) @ matrix.T).transpose(2, 1, 0)
+        taps = some.transpose(2, 1, 0).astype(np.float64).reshape(9, -1)
+        transformed = (matrix @ taps).reshape(len(matrix), channels, -1)
         for point, slabs in _by_points(packed, counts):
             point[panel, :, :, : len(some)] = transformed[slabs]
     return packed
