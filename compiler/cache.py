@@ -77,9 +77,8 @@ class Cache:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
             with open(descriptor, "wb") as file:
+                # Not synchronised with the disk: what a crash cuts short is found by its checksum.
                 file.write(_pack(name, payload))
-                file.flush()
-                os.fsync(file.fileno())
             os.replace(temporary, path)
         except OSError as error:
             with contextlib.suppress(OSError):
