@@ -164,13 +164,28 @@ def _free(manager: llvm.ModulePassManager) -> None:
 def parse(text: str) -> llvm.ModuleRef:
     """A verified module from LLVM IR text; raises CodeError when LLVM rejects it."""
     with llvm_lock:
-        _initialise()
-        try:
-            module = llvm.parse_assembly(text)
-            module.verify()
-        except RuntimeError as error:
-            raise CodeError(f"LLVM rejects the generated code: {error}") from None
+        module = _read(text)
+        _verify(module)
         return module
+
+
+def _read(text: str) -> llvm.ModuleRef:
+    _initialise()
+    try:
+        return llvm.parse_assembly(text)
+    except RuntimeError as error:
+        raise _rejected(error) from None
+
+
+def _verify(module: llvm.ModuleRef) -> None:
+    try:
+        module.verify()
+    except RuntimeError as error:
+        raise _rejected(error) from None
+
+
+def _rejected(error: RuntimeError) -> CodeError:
+    return CodeError(f"LLVM rejects the generated code: {error}")
 
 
 def link(texts: Sequence[str], exports: Sequence[str] | None = None) -> llvm.ModuleRef:
@@ -185,7 +200,7 @@ def link(texts: Sequence[str], exports: Sequence[str] | None = None) -> llvm.Mod
     with llvm_lock:
         # LLVM walks through all of a module that another one is linked into: halves of equal
         # size are linked, so that the time grows with the code and not with its square.
-        modules = deque(parse(text) for text in texts)
+        modules = deque(_read(text) for text in texts)
         while len(modules) > 1:
             module = modules.popleft()
             add(module, modules.popleft())
@@ -216,13 +231,6 @@ def _hide(module: llvm.ModuleRef, exports: Collection[str]) -> set[str]:
     return found
 
 
-def _verify(module: llvm.ModuleRef) -> None:
-    try:
-        module.verify()
-    except RuntimeError as error:
-        raise CodeError(f"the linked module is not valid: {error}") from None
-
-
 def optimise(
     module: llvm.ModuleRef | str, cpu: CpuDescription | None = None, level: int = 3
 ) -> llvm.ModuleRef:
@@ -235,7 +243,6 @@ def optimise(
         module = parse(module) if isinstance(module, str) else module
         module.triple, module.data_layout = cpu.triple, cpu.data_layout
         run_passes(module, cpu, level)
-        _verify(module)
         return module
 
 
@@ -269,7 +276,6 @@ def internalise(module: llvm.ModuleRef, exports: Sequence[str]) -> llvm.ModuleRe
     """Hide all definitions but ``exports``; in place. Raises CodeError if one is missing."""
     with llvm_lock:
         _internalise(module, frozenset(exports))
-        _verify(module)
         return module
 
 
