@@ -13,7 +13,7 @@ from ..dense.epilogue import Epilogue
 from ..dense.tile import F32, address, constant, masked_store
 from .loops import for_each
 from .winograd_plan import Plan
-from .winograd_region import POINTER, Region, common, local_function
+from .winograd_region import POINTER, Region, choose, common, local_function
 from .winograd_transforms import Combiner
 
 
@@ -75,7 +75,6 @@ class OutputTransform:
             return function
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         source, target, *bias = function.args
-        whole, rest = divmod(maps, plan.width)
 
         def some(start: ir.Value, lanes: int) -> None:
             at, to = address(builder, source, start), address(builder, target, start)
@@ -85,12 +84,17 @@ class OutputTransform:
                 (added,) = self.epilogue.start(builder, place, lanes, plan.width)
             self._transform_outputs(builder, (at, to, added), lines, pixels, lanes)
 
-        if whole:
-            for_each(
-                builder, whole, lambda k: some(builder.mul(k, constant(plan.width)), plan.width)
-            )
-        if rest:
-            some(constant(whole * plan.width), rest)
+        def vector(k: ir.Value) -> None:
+            start = builder.mul(k, constant(plan.width))
+            if maps % plan.width:
+                # The last vector has maps of the one before it: less code than for a part of one.
+                start = choose(builder, "smin", start, constant(maps - plan.width))
+            some(start, plan.width)
+
+        if maps < plan.width:
+            some(constant(0), maps)
+        else:
+            for_each(builder, -(-maps // plan.width), vector)
         builder.ret_void()
         return function
 
