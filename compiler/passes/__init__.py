@@ -10,6 +10,7 @@ from .fold_constants import FOLD_CONSTANTS
 from .fuse import FUSE
 from .legalise_half import LEGALISE_HALF
 from .recognise import RECOGNISE
+from .restate import RESTATE
 from .simplify import SIMPLIFY
 from .sink_transposes import SINK_TRANSPOSES
 
@@ -23,11 +24,13 @@ CLEAN_UP = until_stable("clean_up", (SIMPLIFY, COMMON_SUBEXPRESSIONS))
 
 CANONICALISE: tuple[Pass, ...] = (
     DEAD_CODE,
+    COMMON_SUBEXPRESSIONS,  # before equal nodes on shared weights are folded one by one
     ABSORB_EXPANSIONS,
     TIDY,
     RECOGNISE,
     FOLD_BATCH_NORM,
     ABSORB,
+    RESTATE,
     TIDY,
 )
 

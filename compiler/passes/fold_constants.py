@@ -12,6 +12,7 @@ from ...ir.data_type import item_size
 from ...ir.evaluate import by_reference
 from ...ir.graph import mentioned_symbols, read_array
 from ...ops.movement import expand
+from ...ops.reshape import identity
 from ..rewrite import note
 from .bodies import everywhere
 
@@ -38,6 +39,10 @@ def fold_constants(graph: Graph) -> int:
             changed, nbytes = _repeat_later(graph, node)
             repeated += nbytes
             changes += changed
+            continue
+        if node.op is identity and graph.is_param(node.operands[0]):
+            graph.replace(node.outputs[0], node.operands[0])  # shared weights stay shared
+            changes += 1
             continue
         if not _is_foldable(graph, node):
             continue

@@ -24,7 +24,8 @@ def read_ahead_pass(weights: dict[Op, int], readers: frozenset[Op]) -> Pass:
 
 def _read_ahead(graph: Graph, weights: dict[Op, int], readers: frozenset[Op]) -> int:
     nodes = [node for node in graph.operators() if node.op in weights]
-    heavy = [node for node in nodes if _bytes(graph, node, weights) >= _LEAST_BYTES]
+    known = [node for node in nodes if graph.is_param(node.operands[weights[node.op]])]
+    heavy = [node for node in known if _bytes(graph, node, weights) >= _LEAST_BYTES]
     if sum(_bytes(graph, node, weights) for node in heavy) < _LEAST_BYTES or len(heavy) < 2:
         return 0
     changes = 0

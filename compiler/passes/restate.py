@@ -1,0 +1,107 @@
+"""Operators restated as others that compute the same with less work, or with better kernels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...ir import Graph, LazyArray, TensorType, Value
+from ...ir.data_type import is_float
+from ...ir.graph import read_array
+from ...ops.convolution import convolution
+from ...ops.elementwise_arithmetic import add
+from ...ops.matmul import matmul
+from ...ops.movement import concat, expand, slice_, tile, transpose
+from ...ops.reshape import reshape
+from ..rewrite import Match, apply_rules, pattern, rule
+from .bodies import everywhere
+from .common_subexpressions import common_subexpressions
+
+
+@rule(pattern(convolution, "x", "w"))
+def convolution_over_whole_rows(graph: Graph, match: Match) -> Value | None:
+    """A kernel as wide as an image of one channel: its rows are points with many channels.
+
+    Convolutions of words do that: ``x`` is [N, 1, words, features].
+    """
+    x, w = graph.type(match["x"]), graph.type(match["w"])
+    if x.rank != 4 or x.shape[1] != 1 or not graph.is_param(match["w"]):
+        return None
+    maps, _, height, width = w.static_shape
+    attrs = match.root.attrs
+    pads = [attrs[key] or (0, 0) for key in ("pads_begin", "pads_end")]
+    strides, dilations = attrs["strides"] or (1, 1), attrs["dilations"] or (1, 1)
+    if x.shape[3] != width or width == 1 or dilations[1] != 1 or any(pad[1] != 0 for pad in pads):
+        return None
+    source = graph.params[match["w"].node]
+    held = LazyArray(
+        TensorType(w.dtype, (maps, width, 1, height)),
+        lambda: np.ascontiguousarray(read_array(source).transpose(0, 3, 1, 2)),
+    )
+    origin = match.root.origin
+    result = graph.add(
+        convolution,
+        graph.add(transpose, match["x"], permutation=(0, 3, 1, 2), origin=origin),
+        graph.param(held, f"{match['w'].node}.rows"),
+        *match.root.inputs[2:],
+        strides=(1, strides[0]),
+        dilations=(1, dilations[0]),
+        pads_begin=(0, pads[0][0]),
+        pads_end=(0, pads[1][0]),
+        origin=origin,
+    )
+    return graph.add(reshape, result, shape=match.root.types[0].shape, origin=origin)
+
+
+@rule(pattern(matmul, pattern(concat, name="joined"), "w"))
+def product_of_joined_and_repeated(graph: Graph, match: Match) -> Value | None:
+    """matmul(concat(expand(x), y), w) -> matmul(x, w1) + matmul(y, w2), rows not repeated."""
+    joined, type_ = match.nodes["joined"], match.root.types[0]
+    w, rank = graph.type(match["w"]), type_.rank
+    if not is_float(type_.dtype) or not graph.is_param(match["w"]) or w.rank != 2:
+        return None
+    if match.attribute("transpose_a") or joined.attrs["axis"] not in (-1, rank - 1):
+        return None
+    sources = [_not_repeated(graph, value) for value in joined.operands]
+    extents = [graph.type(value).shape[-1] for value in joined.operands]
+    sizes = [extent for extent in extents if isinstance(extent, int)]
+    if sources == list(joined.operands) or len(sizes) < len(extents):
+        return None
+    transposed = match.attribute("transpose_b")
+    result: Value | None = None
+    first = 0
+    origin = match.root.origin
+    for value, size in zip(sources, sizes, strict=True):
+        starts, shape = [0, 0], list(w.static_shape)
+        starts[transposed], shape[transposed] = first, size
+        part = graph.add(slice_, match["w"], starts=tuple(starts), sizes=tuple(shape), steps=(1, 1))
+        product = graph.add(matmul, value, part, transpose_b=transposed, origin=origin)
+        result = product if result is None else graph.add(add, result, product, origin=origin)
+        first += size
+    assert result is not None, "there is a repeated operand"
+    return result if graph.type(result) == type_ else None
+
+
+def _not_repeated(graph: Graph, value: Value) -> Value:
+    """What ``value`` repeats along axes before the last, with 1 for these; else ``value``."""
+    node = graph.node(value.node)
+    if node.op not in (expand, tile):
+        return value
+    (source,) = node.operands
+    before, after = graph.type(source).shape, node.types[0].shape
+    full = (1,) * (len(after) - len(before)) + before
+    same = all(old in (1, new) for old, new in zip(full, after, strict=True))
+    if not same or full[-1] != after[-1] or full == after:
+        return value
+    return source if full == before else graph.add(reshape, source, shape=full)
+
+
+RULES = (convolution_over_whole_rows, product_of_joined_and_repeated)
+
+
+def restate(graph: Graph) -> int:
+    """Apply the rules; steps that were written out slice the same weights once."""
+    changes = apply_rules(graph, RULES)
+    return changes + (common_subexpressions(graph) if changes else 0)
+
+
+RESTATE = everywhere("restate", restate)

@@ -1,0 +1,116 @@
+"""Operators restated as others: fewer multiplications, the same numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import opweave
+from opweave.compiler.passes.restate import restate
+from opweave.ir import Graph, TensorType, symbol
+from opweave.ir.evaluate import evaluate
+from opweave.ops.convolution import convolution
+from opweave.ops.elementwise_functions import tanh
+from opweave.ops.matmul import matmul
+from opweave.ops.movement import concat, expand, tile
+from opweave.targets.cpu.choices import Choices
+from opweave.targets.cpu.dense.matmul import packed_matmul
+from opweave.targets.cpu.dense.select import select_dense
+
+Array = np.ndarray[Any, Any]
+
+
+def random(shape: tuple[int, ...], seed: int = 0) -> Array:
+    """Seeded values between -1 and 1."""
+    return np.random.default_rng([seed, *shape]).uniform(-1, 1, shape).astype(np.float32)
+
+
+def windows(x: Array, w: Array, stride: int, pad: int, dilation: int) -> Array:
+    """Convolution of words [N, 1, T, E] with [M, 1, K, E] in float64, window by window."""
+    rows = np.pad(x[:, 0].astype(np.float64), ((0, 0), (pad, pad), (0, 0)))
+    taps = w.shape[2]
+    count = (rows.shape[1] - dilation * (taps - 1) - 1) // stride + 1
+    places = [np.arange(t * stride, t * stride + dilation * (taps - 1) + 1, dilation)
+              for t in range(count)]  # fmt: skip
+    found = [np.einsum("nke,mke->nm", rows[:, place], w[:, 0].astype(np.float64))
+             for place in places]  # fmt: skip
+    return np.stack(found, 2)[..., None]
+
+
+@pytest.mark.parametrize(
+    ("stride", "pad", "dilation", "open_rows"),
+    [(1, 0, 1, False), (2, 1, 1, False), (1, 2, 2, False), (1, 1, 1, True)],
+)
+def test_convolutions_of_words(stride: int, pad: int, dilation: int, open_rows: bool) -> None:
+    """A kernel over whole rows becomes one over points, in channels-last order."""
+    graph, x, w = Graph("words"), random((2, 1, 11, 20)), random((7, 1, 3, 20))
+    words = symbol("words") if open_rows else 11
+    given = graph.input("x", TensorType("float32", (2, 1, words, 20)))
+    bias = random((7,))
+    result = graph.add(
+        convolution,
+        given,
+        graph.param(w, "w"),
+        graph.param(bias, "bias"),
+        strides=(stride, 3),
+        dilations=(dilation, 1),
+        pads_begin=(pad, 0),
+        pads_end=(pad, 0),
+    )
+    graph.output(result)
+    expected = windows(x, w, stride, pad, dilation) + bias.reshape(-1, 1, 1)
+    compiled = opweave.compile(graph, threads=1)(x)
+    assert restate(graph) == 1
+    (found,) = evaluate(graph, [x])
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).max() < 1e-5
+    assert np.abs(compiled - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize("repeated", ["expand", "tile"])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_products_of_what_is_repeated(repeated: str, transposed: bool) -> None:
+    """Attention over the states of an encoder: the decoder's state is the same for each."""
+    graph, w = Graph("attention"), random((5 + 12, 9))
+    state = graph.input("state", TensorType("float32", (2, 1, 5)))
+    states = graph.input("states", TensorType("float32", (2, 6, 12)))
+    weights = graph.param(np.ascontiguousarray(w.T) if transposed else w, "w")
+    for _ in range(2):
+        if repeated == "expand":
+            many = graph.add(expand, state, shape=(2, 6, 5))
+        else:
+            many = graph.add(tile, state, repeats=(1, 6, 1))
+        joined = graph.add(concat, many, states, axis=2)
+        graph.output(graph.add(tanh, graph.add(matmul, joined, weights, transpose_b=transposed)))
+    a, b = random((2, 1, 5)), random((2, 6, 12))
+    expected = np.tanh(np.concatenate([np.repeat(a, 6, 1), b], 2).astype(np.float64) @ w)
+    compiled = opweave.compile(graph, threads=1).run(None, {"state": a, "states": b})
+    assert restate(graph) >= 1
+    assert [node.op for node in graph.operators()].count(matmul) == 2
+    for found in (*evaluate(graph, [a, b]), *compiled):
+        assert np.abs(found - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize(("rows", "inner", "columns"), [(40, 33, 7), (16, 130, 50), (64, 5, 16)])
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("width", [4, 8, 16])
+def test_a_matrix_that_only_a_run_knows(
+    rows: int, inner: int, columns: int, transposed: bool, width: int
+) -> None:
+    """It is packed in every run, where enough rows share it."""
+    shape = (1, columns, inner) if transposed else (1, inner, columns)
+    graph = Graph("product")
+    x = graph.input("x", TensorType("float32", (1, rows, inner)))
+    w = graph.input("w", TensorType("float32", shape))
+    graph.output(graph.add(matmul, x, w, transpose_b=transposed))
+    a, b = random((1, rows, inner)), random(shape, 1)
+    expected = a.astype(np.float64) @ (b.transpose(0, 2, 1) if transposed else b)
+    if width == 16:
+        compiled = opweave.compile(graph, threads=2)(a, b)
+        assert np.abs(compiled - expected).max() < 1e-5
+    assert select_dense(graph, Choices(width, False, 1)) == 1
+    assert packed_matmul in [node.op for node in graph.operators()]
+    (found,) = evaluate(graph, [a, b])
+    assert np.abs(found - expected).max() < 1e-5
