@@ -115,3 +115,46 @@ def test_recurrent_layers(name: str, direction: str) -> None:
         evaluate(read(write(graph)), data), evaluate(graph, data), strict=True
     ):
         np.testing.assert_allclose(again, wanted, rtol=0, atol=1e-6)
+
+
+def counting_loop(limited: bool, conditional: bool, counted: bool) -> Graph:
+    """``acc = acc * 2 + place``, at most ``limit`` times, while it is below 100."""
+    body = Graph("body")
+    scalar = TensorType("int64")
+    place, going = body.input("place", scalar), body.input("going", TensorType("bool"))
+    acc, step = body.input("acc", TensorType("int64", (3,))), body.input("step", scalar)
+    more = body.add(operator_named("add"), body.add(operator_named("mul"), acc, step), place)
+    if conditional:
+        total = body.add(operator_named("reduce_sum"), more, axes=(0,), keepdims=False)
+        going = body.add(operator_named("less"), total, body.param(np.array(100)))
+    body.output(going, "going_on")
+    body.output(more, "acc_out")
+    graph = Graph("counting")
+    x = graph.input("x", TensorType("int64", (3,)))
+    limit = graph.input("limit", scalar) if limited else None
+    two = graph.param(np.array(2), "two")
+    attributes = {"body": body, "carried": 1, "trip_limit": 50}
+    node = graph.add_node(operator_named("loop"), (limit, None, x, two), attributes)
+    graph.output(node.outputs[0], "y")
+    if counted:
+        graph.output(node.outputs[1], "count")
+    return graph
+
+
+LOOPS = [
+    (limited, conditional, counted)
+    for limited in (True, False)
+    for conditional in (True, False)
+    for counted in (True, False)
+    if limited or conditional
+]
+
+
+@pytest.mark.parametrize(("limited", "conditional", "counted"), LOOPS)
+def test_loops_that_count(limited: bool, conditional: bool, counted: bool) -> None:
+    graph = counting_loop(limited, conditional, counted)
+    again = read(write(graph))
+    for limit in (0, 1, 4, 20):
+        inputs = [np.array([1, -1, 2]), *([np.array(limit)] if limited else [])]
+        wanted = evaluate(graph, inputs)
+        check(evaluate(again, inputs), wanted)

@@ -14,13 +14,18 @@ import onnxruntime.capi.onnxruntime_pybind11_state as engine_errors
 import pytest
 
 from opweave.compiler.interpret import run_reference
+from opweave.formats.mindir.read import read as read_mindir
+from opweave.formats.mindir.write import write as write_mindir
 from opweave.formats.onnx.read import read
 from opweave.formats.onnx.write import write
 from opweave.formats.onnx.writer import find_writer
 from opweave.ir import Array, Graph, ModelError, Op, Sample, TensorType, UnsupportedError, symbol
+from opweave.ir.evaluate import evaluate
 from opweave.ops.control import if_, loop
 from opweave.ops.define import elementwise
 from opweave.ops.registry import operator_named, operators
+
+from .test_mindir_read import DATA, cases, check
 
 # Operators that ONNX (opset 23) has no words for.
 NOT_IN_ONNX = {
@@ -29,7 +34,6 @@ NOT_IN_ONNX = {
     "resolve_reshape",
     "resolve_slice",
     "max_unpool",
-    "overlap_suppression",
 }
 
 TOLERANCE = {"float64": 1e-7, "float32": 1e-4, "float16": 4e-3, "bfloat16": 3e-2}
@@ -329,3 +333,17 @@ def test_an_output_with_an_input_s_name_gets_another() -> None:
     first, second = model.output_names
     assert first not in ("x", "x_output")
     assert second == "x_output"
+
+
+@pytest.mark.parametrize("name", ["11_detection", "14_dynamic_shape"])
+def test_networks_of_mindspore(name: str) -> None:
+    """Suppressed boxes, and padding "same" for images of any size: there and back."""
+    graph = read_mindir(DATA / f"2.10/{name}.mindir")
+    data = write(graph, opset=21)  # ONNX Runtime has no RoiAlign of opset 22
+    for inputs, wanted in cases(name):
+        found = run_onnxruntime(data, graph, inputs)
+        assert found is not None
+        check(found, wanted)
+    again = read_mindir(write_mindir(read(data)))
+    for inputs, wanted in cases(name):
+        check(evaluate(again, inputs), wanted)

@@ -9,6 +9,7 @@ import numpy as np
 from ...ir import Extent, Node, UnsupportedError
 from ...ir.data_type import is_float
 from ...ops.resize import scaled_extent
+from ...ops.spatial import resolve_auto_pad
 from .writer import Writer, writes
 
 
@@ -52,6 +53,14 @@ def _window(w: Writer, node: Node, x: str) -> tuple[str, dict[str, Any]]:
     if all(isinstance(extent, int) for extent in (*begin, *end)):
         given["pads"] = _numbers("paddings", [*begin, *end])
         return x, given
+    if node.op.name != "convolution_transpose" and not attrs.get("ceil_mode"):
+        # As convolutions with padding "same" have it for images of any size.
+        kernel = attrs.get("kernel") or w.type(node.inputs[1]).shape[2:]
+        extents = w.type(node.inputs[0]).shape[2:]
+        steps = given["strides"], given["dilations"]
+        for word in ("SAME_UPPER", "SAME_LOWER"):
+            if resolve_auto_pad(word, extents, kernel, *steps) == (tuple(begin), tuple(end)):
+                return x, {**given, "auto_pad": word}
     if node.op.name != "convolution":
         raise UnsupportedError("symbolic paddings")
     pads: list[Extent] = [0, 0, *begin, 0, 0, *end]

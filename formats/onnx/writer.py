@@ -19,7 +19,7 @@ from .element_types import NUMBERS
 NodeWriter = Callable[..., Any]
 
 _WRITERS: dict[str, NodeWriter] = {}
-_MODULES = ("basic", "movement", "neural", "control")
+_MODULES = ("basic", "movement", "neural", "detection", "control")
 
 # Extents that stand for "to the end" in Slice.
 _FAR = 2**62
@@ -64,6 +64,7 @@ _WIDER: dict[str, dict[str, str]] = {
     "matmul": _TO_INT32,
     "pow": {**_TO_INT32, "uint32": "int64", "uint64": "int64"},
     "cum_sum": _TO_INT32,
+    "overlap_suppression": _TO_FLOAT,
     "convolution": _TO_FLOAT64,
     "convolution_transpose": _TO_FLOAT64,
 }

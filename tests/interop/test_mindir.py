@@ -11,8 +11,10 @@ import pytest
 
 from opweave.formats.mindir.read import read
 from opweave.formats.mindir.write import write
+from opweave.ir.evaluate import evaluate
 
 from ..test_mindir_read import DATA, PLAIN, cases, check, network
+from ..test_mindir_write import LOOPS, counting_loop
 
 KEY = b"0123456789ABCDEF"
 
@@ -54,3 +56,13 @@ def test_mindspore_opens_what_is_split_or_encrypted(external, mode, tmp_path):
     net = ms.nn.GraphCell(ms.load(str(path), **reading))
     for inputs, wanted in cases("22_conv_transpose"):
         assert not check(arrays(net(*map(tensor, inputs))), wanted)
+
+
+@pytest.mark.parametrize(("limited", "conditional", "counted"), LOOPS)
+def test_mindspore_runs_loops_that_count(limited, conditional, counted, tmp_path):
+    graph = counting_loop(limited, conditional, counted)
+    write(graph, tmp_path / "net.mindir")
+    net = ms.nn.GraphCell(ms.load(str(tmp_path / "net.mindir")))
+    for limit in (0, 1, 20):
+        inputs = [np.array([1, -1, 2]), *([np.array(limit)] if limited else [])]
+        check(arrays(net(*map(tensor, inputs))), evaluate(graph, inputs))
