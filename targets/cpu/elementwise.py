@@ -198,11 +198,13 @@ class _Writer:
 
     def _loops(self) -> list[str]:
         extents, inner = self.layout.extents, self.inner
-        bounds = "item * rows, min(item * rows + rows, total)"
-        if self.rectangle:
-            bounds = "first_row, first_row + rows"
-        lines = [f"    for row in range({bounds}):"]
         pad = "        "
+        if self.rectangle:
+            # Counts that the caller knows: from the difference of two bounds LLVM does not see
+            # that a loop has exactly so many rounds.
+            lines = ["    for down in range(rows):", f"{pad}row = first_row + down"]
+        else:
+            lines = ["    for row in range(item * rows, min(item * rows + rows, total)):"]
         rest = "row"
         indices = [f"i{axis}" for axis in range(len(extents))]
         for axis in range(inner - 1, 0, -1):
@@ -250,10 +252,10 @@ class _Writer:
     def _column_loops(self) -> list[str]:
         """One loop over columns of a row; a column's number gives the inner indices."""
         axes = list(range(self.inner, len(self.layout.extents)))
-        bounds = "first_column, first_column + columns"
+        loop = "for along in range(columns):"
         if len(axes) <= 1:
-            return [f"for i{axes[0] if axes else ''} in range({bounds}):"]
-        lines = [f"for column in range({bounds}):"]
+            return [loop, f"i{axes[0] if axes else ''} = first_column + along"]
+        lines = [loop, "column = first_column + along"]
         rest = "column"
         for axis in reversed(axes[1:]):
             size = self._scalar(f"n{axis}", self.layout.extents[axis])

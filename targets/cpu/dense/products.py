@@ -39,13 +39,8 @@ class Product:
     form: str
 
 
-def product_candidates(
-    graph: Graph, product: Product, choices: Choices, strassen: bool
-) -> list[Candidate[Value]]:
-    """Packed products with panels of several widths, and Strassen's algorithm.
-
-    ``strassen`` is True where that is taken, if it can be, unless a measurement says otherwise.
-    """
+def product_candidates(graph: Graph, product: Product, choices: Choices) -> list[Candidate[Value]]:
+    """Packed products with panels of several widths, and Strassen's algorithm where it pays."""
     width, rows = choices.width, product.rows
     flops = 2 * (rows if isinstance(rows, int) else 1) * product.inner * product.columns
     seconds = flops / _FLOPS_A_SECOND
@@ -62,9 +57,8 @@ def product_candidates(
     ]
     plan = None if choices.exact else strassen_plan(rows, product.inner, product.columns, width)
     if plan is not None:
-        factor = _SAVED if strassen else OTHERWISE
         made = lambda: _strassen(graph, product, plan)  # noqa: E731
-        found.append(Candidate("strassen", seconds * factor, made))
+        found.append(Candidate("strassen", seconds * _SAVED, made))
     return found
 
 

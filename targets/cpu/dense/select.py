@@ -57,7 +57,7 @@ def _packed_matmul(graph: Graph, node: Node, choices: Choices) -> Value | None:
         node, x, w, rows, inner, columns, lambda array: array.T if transposed else array,
         "transposed" if transposed else "plain",
     )  # fmt: skip
-    chosen = choose(graph, [node], product_candidates(graph, known, choices, True), choices)
+    chosen = choose(graph, [node], product_candidates(graph, known, choices), choices)
     result = chosen.build()
     graph.annotate(result.node, chosen.note)
     return result

@@ -19,9 +19,9 @@ _LEAST_ROWS = 32
 MOST_FACTORS, _MOST_SHARED_FACTORS = 200_000, 3_000_000
 # Fewer items would not be shared out evenly.
 _LEAST_ITEMS = 24
-# With fewer columns the sums of rows take the time that is saved; with many rows, which come
-# from memory, sooner.
-_LEAST_COLUMNS, _MANY_FACTORS, _LEAST_COLUMNS_OF_MANY = 128, 1_000_000, 384
+# With fewer columns the sums of rows take the time that is saved: the sooner, the more packed
+# rows there are, up to where they come from memory.
+_LEAST_COLUMNS, _FACTORS_A_COLUMN, _ALWAYS_ENOUGH_COLUMNS = 96, 6_000, 384
 _PANEL_VECTORS = 2
 # Steps whose factors stand together in the packed rows: one cache line of each row.
 BLOCK = 16
@@ -107,7 +107,7 @@ def strassen_plan(rows: Extent, inner: int, columns: int, width: int) -> Strasse
         return None
     panel = _PANEL_VECTORS * width
     panels = -(-columns // panel)
-    if columns < _LEAST_COLUMNS or panels % 2:
+    if panels % 2:
         return None
     half = inner // 2
     possible = range(-(-half // _MOST_DEPTH), half // _LEAST_DEPTH + 1)
@@ -115,8 +115,8 @@ def strassen_plan(rows: Extent, inner: int, columns: int, width: int) -> Strasse
     if chunks is None:
         return None
     plan = StrassenPlan(rows, inner, columns, panels // 2, chunks, half // chunks, panel, width)
-    many = plan.row_factors > _MANY_FACTORS
-    return None if many and columns < _LEAST_COLUMNS_OF_MANY else plan
+    enough = _LEAST_COLUMNS + plan.row_factors // _FACTORS_A_COLUMN
+    return plan if columns >= min(enough, _ALWAYS_ENOUGH_COLUMNS) else None
 
 
 def pack_quarters(weights: Array, plan: StrassenPlan) -> Array:

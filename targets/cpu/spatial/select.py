@@ -103,7 +103,7 @@ def _pointwise(graph: Graph, node: Node, x: Value, choices: Choices) -> Candidat
     product = Product(
         node, x, w, rows, channels, maps, lambda array: array.reshape(maps, channels).T, "one tap"
     )
-    found = product_candidates(graph, product, choices, False)
+    found = product_candidates(graph, product, choices)
     slower = found[0].seconds * OTHERWISE
     found.append(Candidate("direct", slower, lambda: _direct(graph, node, x, False, choices.width)))
     chosen = choose(graph, [node], found, choices)
