@@ -17,6 +17,7 @@ from ..tuning.choose import OTHERWISE, Candidate, choose
 from .convolution import spatial_convolution
 from .depthwise import pack_channels, spatial_depthwise
 from .geometry import Geometry, pack_kernels
+from .phases import by_phases
 from .winograd import spatial_winograd
 from .winograd_cost import BLOCKS, POINTS, panel_columns, typical_peaks, winograd_seconds
 from .winograd_transforms import TILES
@@ -48,6 +49,11 @@ def reads_channels_first(graph: Graph, node: Node) -> bool:
 
 def convolve(graph: Graph, node: Node, x: Value, channels_first: bool, choices: Choices) -> Value:
     """The convolution of ``x``, whose channels are last unless said otherwise, bias included."""
+    if not channels_first and not choices.exact:
+        made = partial(_phase, graph, node, choices.width)
+        found = by_phases(graph, node, x, window_of(graph, node), choices.width, made)
+        if found is not None:
+            return found
     chosen = _chosen(graph, node, x, channels_first, choices)
     result = chosen.build()
     graph.annotate(result.node, chosen.note)
@@ -230,9 +236,36 @@ def _direct_or_winograd(graph: Graph, node: Node, x: Value, choices: Choices) ->
 def _winograd(
     graph: Graph, node: Node, x: Value, tile: int, columns: int, schedule: str, width: int
 ) -> Value:
-    window, w = window_of(graph, node), node.operands[1]
+    window = window_of(graph, node)
+    pads = (*window["pads_begin"], *window["pads_end"])
+    return _filtered(graph, node, x, pads, tile, columns, schedule, window["strides"][0], width)
+
+
+def _phase(
+    graph: Graph, node: Node, width: int, x: Value, pads: tuple[int, ...], tile: int
+) -> Value:
+    """The images of a dilated convolution's phases, bias included."""
+    maps = graph.type(node.operands[1]).static_shape[0]
+    rows, columns = graph.type(x).shape[1:3]
+    output = (rows + pads[0] + pads[2] - 2, columns + pads[1] + pads[3] - 2)
+    panel = panel_columns(maps, output, tile, width)  # type: ignore[arg-type]
+    result = _filtered(graph, node, x, pads, tile, panel, "", 1, width)
+    return with_bias(graph, node, result)
+
+
+def _filtered(
+    graph: Graph,
+    node: Node,
+    x: Value,
+    pads: tuple[int, ...],
+    tile: int,
+    columns: int,
+    schedule: str,
+    stride: int,
+    width: int,
+) -> Value:
+    w = node.operands[1]
     maps, channels = graph.type(w).static_shape[:2]
-    stride = window["strides"][0]
     shape = ((stride * (tile - 1) + 3) ** 2, -(-maps // columns), channels, columns)
     kernels = packed_parameter(
         graph,
@@ -246,7 +279,7 @@ def _winograd(
         x,
         kernels,
         maps=maps,
-        pads=(*window["pads_begin"], *window["pads_end"]),
+        pads=pads,
         tile=tile,
         schedule=schedule,
         width=width,
