@@ -95,6 +95,65 @@ def test_packed_products(
     assert_near(run(graph, x, packed, bias, *extra), np.maximum(wanted, 0), 1e-5)
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+@COMPILED
+@given(
+    rows=st.integers(1, 40),
+    inner=st.integers(1, 40),
+    columns=st.integers(1, 90),
+    is_open=st.booleans(),
+    biased=st.booleans(),
+    ahead=st.booleans(),
+)
+def test_a_residual_is_added_in_registers(
+    width: int, rows: int, inner: int, columns: int, is_open: bool, biased: bool, ahead: bool
+) -> None:
+    x, w, bias = random((rows, inner)), random((inner, columns), 1), random((columns,), 2)
+    residual, later = random((rows, columns), 3), random((64,), 4)
+    extent = symbol("m") if is_open else rows
+    packed = pack_columns(w, panel_columns(extent, columns, width))
+    graph = Graph("product")
+    a = graph.input("x", TensorType("float32", (extent, inner)))
+    r = graph.input("r", TensorType("float32", (extent, columns)))
+    held = [graph.param(array, name) for array, name in ((bias, "bias"), (later, "later"))]
+    operands = [a, graph.param(packed, "w"), held[0] if biased else None]
+    operands += [held[1] if ahead else None, r]
+    attributes = {"columns": columns, "width": width, "low": -0.5, "high": 2.0}
+    node = graph.add_node(packed_matmul, operands, attributes)
+    graph.output(node.outputs[0])
+    wanted = x.astype(np.float64) @ w.astype(np.float64) + residual + (bias if biased else 0)
+    assert_near(run(graph, x, residual), np.clip(wanted, -0.5, 2.0), 1e-5)
+
+
+@pytest.mark.parametrize("limit", ["relu", "none"])
+@pytest.mark.parametrize("swapped", [False, True])
+def test_residuals_with_limits_become_operands(limit: str, swapped: bool) -> None:
+    """As do those of two branches; a sum without limits is left to what follows."""
+    graph = Graph()
+    x = graph.input("x", TensorType("float32", (1, 6, 7, 32)))
+    w, v = (graph.param(random((32, 32), seed), f"w{seed}") for seed in (1, 2))
+    bias = graph.param(random((32,), 3), "bias")
+    product = graph.add(add, graph.add(matmul, x, w), bias)
+    for other in (x, graph.add(matmul, x, v)):
+        product = graph.add(add, *([other, product] if swapped else [product, other]))
+        if limit == "relu":
+            product = graph.add(relu, product)
+        product = graph.add(matmul, product, w)
+    graph.output(product)
+    session = compile_graph(graph, threads=1)
+    taken = [
+        node
+        for node in session.graph.operators()
+        if node.op is packed_matmul and len(node.inputs) > 4
+    ]
+    assert len(taken) == (2 if limit == "relu" else 0)
+    data = random((1, 6, 7, 32), 5)
+    one, two, shift = (graph.array(value).astype(np.float64) for value in (w, v, bias))
+    cut = (lambda y: np.maximum(y, 0)) if limit == "relu" else (lambda y: y)
+    wanted = cut(data @ one + shift + data) @ one
+    assert_near(session(data), cut(wanted + data @ two) @ one, 2e-5)
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_pipeline_chooses_generated_kernels(threads: int) -> None:
     graph = Graph()

@@ -37,6 +37,9 @@ _BIASES = {
     spatial_winograd: 2,
 }
 
+# Where these take a residual.
+_RESIDUALS = {packed_matmul: 4}
+
 
 def _passes(options: CompileOptions) -> tuple[Pass, ...]:
     return passes_for(Choices.of(options))
@@ -52,7 +55,7 @@ def passes_for(choices: Choices) -> tuple[Pass, ...]:
         _everywhere(select_attention_pass(choices)),
         _everywhere(select_dense_pass(choices)),
         _everywhere(select_recurrent_pass(choices)),
-        _everywhere(epilogue_pass(_BIASES)),
+        _everywhere(epilogue_pass(_BIASES, _RESIDUALS)),
         _everywhere(read_ahead_pass(_WEIGHTS, frozenset(_WEIGHTS))),
         FUSE,
         _everywhere(strips_pass(choices)),

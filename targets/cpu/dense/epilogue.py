@@ -2,7 +2,8 @@
 
 Whatever else follows a product or a convolution runs on each finished tile in the cache; a bias
 and a clamp are so common, and so cheap beside reading a tile again, that kernels have them as
-an operand ``bias`` and attributes ``low`` and ``high``.
+an operand ``bias`` and attributes ``low`` and ``high``. Some also add a ``residual`` of their
+result's shape, between the two.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from ....compiler.pass_ import Pass
 from ....ir import Array, Graph, Node, Op, Value
 from ....ops.elementwise_activation import relu
 from ....ops.elementwise_arithmetic import add, clip
-from ..constants import floats, lanes_mask, short, uniform, zeros
-from .tile import Accumulators, address, masked_load_function
+from ..constants import uniform, zeros
+from .tile import Accumulators, address, load_lanes
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +35,14 @@ class Epilogue:
         self, builder: ir.IRBuilder, bias: ir.Value | None, columns: int, width: int
     ) -> list[ir.Value]:
         """The first value of an accumulator for each vector of ``columns`` columns."""
-        vector = floats(width)
         zero = zeros(width)
         starts = []
         for first in range(0, columns, width):
             lanes = min(columns - first, width)
             if bias is None:
                 starts.append(zero)
-            elif lanes == width:
-                starts.append(builder.load(address(builder, bias, first), typ=vector, align=4))
             else:
-                load = masked_load_function(builder.module, width)
-                place = address(builder, bias, first)
-                four = short(4)
-                starts.append(builder.call(load, [place, four, lanes_mask(width, lanes), zero]))
+                starts.append(load_lanes(builder, address(builder, bias, first), width, lanes))
         return starts
 
     def limited(self, builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
@@ -65,19 +60,29 @@ class Epilogue:
         return [[self.limited(builder, value) for value in row] for row in acc]
 
 
-def applied(result: Array, bias: Array | None, low: float, high: float) -> Array:
-    """The reference: ``result`` with the bias along its last axis, moved into the limits."""
+def applied(
+    result: Array, bias: Array | None, low: float, high: float, residual: Array | None = None
+) -> Array:
+    """The reference: ``result`` with the bias along its last axis, moved into the limits.
+
+    ``residual`` is added before that.
+    """
     if bias is not None:
         result = result + bias
+    if residual is not None:
+        result = result + residual
     return np.asarray(np.minimum(np.maximum(result, np.float32(low)), np.float32(high)))
 
 
-def epilogue_pass(biases: Mapping[Op, int]) -> Pass:
-    """The pass that gives kernels their epilogues; ``biases`` is where each takes its bias."""
-    return Pass("epilogues", lambda graph: _absorb(graph, biases))
+def epilogue_pass(biases: Mapping[Op, int], residuals: Mapping[Op, int]) -> Pass:
+    """The pass that gives kernels their epilogues.
+
+    ``biases`` is where each takes its bias, ``residuals`` where some take a residual.
+    """
+    return Pass("epilogues", lambda graph: _absorb(graph, biases, residuals))
 
 
-def _absorb(graph: Graph, biases: Mapping[Op, int]) -> int:
+def _absorb(graph: Graph, biases: Mapping[Op, int], residuals: Mapping[Op, int]) -> int:
     changes = 0
     for name in [node.name for node in graph.operators() if node.op in biases]:
         node = graph.node(name)
@@ -90,19 +95,20 @@ def _absorb(graph: Graph, biases: Mapping[Op, int]) -> int:
             bias = _bias_of(graph, node, following)
             if bias is not None:
                 last, following = following, _only_reader(graph, following)
-        limits = {}
-        if following is not None and following.op in (relu, clip):
-            low, high = (
-                (0.0, math.inf)
-                if following.op is relu
-                else (following.attrs["low"], following.attrs["high"])
-            )
-            if low <= high:
-                last, limits = following, {"low": low, "high": high}
+        residual, after = None, following
+        if following is not None and following.op is add and node.op in residuals:
+            residual, after = _residual_of(graph, last, following), _only_reader(graph, following)
+        limits = _limits_of(after)
+        if after is not None and limits and (residual is not None or after is following):
+            last = after
+        else:  # a sum without limits may as well be made where more follows
+            residual, limits = None, {}
         if last is node:
             continue
         inputs: list[Value | None] = list(node.inputs[: biases[node.op]])
         inputs += [bias] if bias is not None else []
+        if residual is not None:
+            inputs += [*[None] * (residuals[node.op] - len(inputs)), residual]
         # What is computed now is all that the nodes computed that were taken in.
         taken = ", ".join(dict.fromkeys(o for o in (node.origin, last.origin) if o))
         new = graph.add_node(node.op, inputs, {**node.attrs, **limits}, last.name, taken)
@@ -112,6 +118,22 @@ def _absorb(graph: Graph, biases: Mapping[Op, int]) -> int:
     if changes:
         graph.prune()
     return changes
+
+
+def _limits_of(node: Node | None) -> dict[str, float]:
+    """The limits that a node moves its operand into; none if it does something else."""
+    if node is None or node.op not in (relu, clip):
+        return {}
+    low, high = (0.0, math.inf) if node.op is relu else (node.attrs["low"], node.attrs["high"])
+    return {"low": low, "high": high} if low <= high else {}
+
+
+def _residual_of(graph: Graph, last: Node, addition: Node) -> Value | None:
+    """What ``addition`` adds to ``last`` element by element, if that is no parameter."""
+    others = [value for value in addition.operands if value.node != last.name]
+    if len(others) != 1 or graph.is_param(others[0]):
+        return None
+    return others[0] if graph.type(others[0]) == last.types[0] else None
 
 
 def _only_reader(graph: Graph, node: Node) -> Node | None:

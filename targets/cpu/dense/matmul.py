@@ -20,6 +20,7 @@ from .epilogue import Epilogue, applied
 from .fetch import Share, share_of, share_types, upcoming
 from .tile import (
     Shape,
+    add_tile,
     address,
     constant,
     counted_loop,
@@ -67,6 +68,7 @@ def packed_matmul(
     packed: Array,
     bias: Array | None = None,
     ahead: Array | None = None,
+    residual: Array | None = None,
     *,
     columns: int,
     width: int,
@@ -75,12 +77,12 @@ def packed_matmul(
 ) -> Array:
     """``x`` [..., K] times a matrix [K, columns] that is packed in panels.
 
-    ``bias``, ``low`` and ``high`` are the epilogue (see :mod:`.epilogue`), ``ahead`` weights
-    that are needed next (see :mod:`.read_ahead`).
+    ``bias``, ``residual``, ``low`` and ``high`` are the epilogue (see :mod:`.epilogue`),
+    ``ahead`` weights that are needed next (see :mod:`.read_ahead`).
     """
     panels, inner, panel = packed.shape
     weights = packed.transpose(1, 0, 2).reshape(inner, panels * panel)[:, :columns]
-    return applied(x @ weights, bias, low, high)
+    return applied(x @ weights, bias, low, high, residual)
 
 
 @packed_matmul.infer
@@ -89,6 +91,7 @@ def _(
     packed: TensorType,
     bias: TensorType | None = None,
     ahead: TensorType | None = None,
+    residual: TensorType | None = None,
     *,
     columns: int,
     width: int,
@@ -99,7 +102,10 @@ def _(
         raise ModelError(f"packed product of {x} and {packed}")
     if bias is not None and bias.shape != (columns,):
         raise ModelError(f"packed product with {columns} columns and a bias {bias}")
-    return x.with_shape((*x.shape[:-1], columns))
+    out = x.with_shape((*x.shape[:-1], columns))
+    if residual is not None and residual != out:
+        raise ModelError(f"packed product {out} and a residual {residual}")
+    return out
 
 
 @packed_matmul.cost
@@ -108,6 +114,7 @@ def _(
     packed: TensorType,
     bias: TensorType | None = None,
     ahead: TensorType | None = None,
+    residual: TensorType | None = None,
     *,
     columns: int,
     width: int,
@@ -115,7 +122,8 @@ def _(
     high: float,
 ) -> Cost:
     out = product(x.shape[:-1]) * columns
-    return Cost(2 * out * x.shape[-1], x.nbytes + packed.nbytes + 4 * out)
+    added = 0 if residual is None else out
+    return Cost(2 * out * x.shape[-1] + added, x.nbytes + packed.nbytes + 4 * (out + added))
 
 
 @packed_matmul.kernel
@@ -124,6 +132,7 @@ def _(
     packed: Operand,
     bias: Operand | None,
     ahead: Operand | None,
+    residual: Operand | None,
     out: Operand,
     *,
     columns: int,
@@ -133,10 +142,11 @@ def _(
 ) -> Call:
     rows = product(x.shape[:-1])
     panels, inner, panel = (int(extent) for extent in packed.type.static_shape)
-    more = tuple(operand.flat() for operand in (bias, ahead) if operand is not None)
+    added = (bias, ahead, residual)
+    more = tuple(operand.flat() for operand in added if operand is not None)
     writer = _Writer(
         rows, inner, columns, panels, Shape(0, panel // width, width),
-        Epilogue(bias is not None, low, high), ahead is not None,
+        Epilogue(bias is not None, low, high), ahead is not None, residual is not None,
     )  # fmt: skip
     return Call(
         EmittedBody("packed_matmul", writer.key, 3 + len(more), columns, writer.write),
@@ -157,10 +167,12 @@ class _Writer:
         shape: Shape,
         epilogue: Epilogue,
         ahead: bool,
+        adds: bool,
     ) -> None:
         self.rows, self.inner, self.columns, self.panels = rows, inner, columns, panels
-        self.epilogue, self.ahead = epilogue, ahead
+        self.epilogue, self.ahead, self.adds = epilogue, ahead, adds
         self.bias: ir.Value | None = None
+        self.residual: ir.Value | None = None
         self.weights: tuple[ir.Value, ...] = ()
         self.vectors, self.width = shape.vectors, shape.width
         most = largest_rows(self.width, self.vectors)
@@ -176,7 +188,7 @@ class _Writer:
         """Everything that the code depends on; an open number of rows is an argument."""
         rows = self.rows if isinstance(self.rows, int) else "open"
         sizes = (rows, self.inner, self.columns, self.panels, self.vectors, self.width)
-        return (*sizes, self.epilogue, self.ahead)
+        return (*sizes, self.epilogue, self.ahead, self.adds)
 
     @property
     def items(self) -> Extent:
@@ -192,7 +204,9 @@ class _Writer:
         if self.epilogue.biased:
             self.bias, more = more[0], more[2:]
         if self.ahead:
-            self.weights = (tiles, packed, *more[:2])
+            self.weights, more = (tiles, packed, *more[:2]), more[2:]
+        if self.adds:
+            self.residual = more[0]
         tile = builder.srem(item, tiles)
         group = builder.sdiv(item, tiles)
         row = builder.mul(tile, constant(self.height))
@@ -297,6 +311,9 @@ class _Writer:
         more: list[ir.Value] = []
         if self.bias is not None:
             more.append(address(builder, self.bias, column))
+        if self.residual is not None:
+            start = builder.mul(row, constant(self.columns))
+            more.append(address(builder, address(builder, self.residual, start), column))
         if self.ahead:
             tiles, packed_all, *ahead = self.weights
             group_size = self.group * self.inner * size
@@ -319,7 +336,7 @@ class _Writer:
         name = f"{builder.function.name}.tile{height}x{columns}"
         if name in module.globals:
             return module.globals[name]
-        types = [POINTER] * (4 if self.epilogue.biased else 3)
+        types = [POINTER] * (3 + self.epilogue.biased + self.adds)
         types += share_types() if self.ahead else []
         function = ir.Function(module, ir.FunctionType(ir.VoidType(), types), name)
         function.linkage = "internal"
@@ -332,9 +349,12 @@ class _Writer:
         step = self.vectors * self.width
         a, b, c, *more = function.args
         bias = more.pop(0) if self.epilogue.biased else None
+        residual = more.pop(0) if self.adds else None
         starts = [self.epilogue.start(inside, bias, columns, self.width)] * height
         share = Share(*more) if more else None
         acc = emit_tile(inside, a, b, self.inner, shape, self.inner, 1, step, starts, share)
+        if residual is not None:
+            acc = add_tile(inside, acc, residual, shape, self.columns, columns)
         store_tile(inside, self.epilogue.end(inside, acc), c, shape, self.columns, columns)
         inside.ret_void()
         return function

@@ -36,8 +36,8 @@ def _read_ahead(graph: Graph, weights: dict[Op, int], readers: frozenset[Op]) ->
         value = following.operands[weights[following.op]]
         now = graph.node(node.name)
         place = [parameter.name for parameter in now.op.parameters].index("ahead")
-        inputs = [*now.inputs, *[None] * place][:place]
-        inputs.append(value)
+        inputs = [*now.inputs, *[None] * (place + 1 - len(now.inputs))]
+        inputs[place] = value
         new = graph.add_node(node.op, inputs, node.attrs, node.name, node.origin)
         graph.annotate(new.name, node.note)
         graph.take_over(node.name, new.name)

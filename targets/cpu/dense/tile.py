@@ -212,6 +212,35 @@ def store_tile(
                 masked_store(builder, acc[i][j], place, lanes)
 
 
+def add_tile(
+    builder: ir.IRBuilder,
+    acc: Accumulators,
+    c: ir.Value,
+    shape: Shape,
+    c_row: int,
+    columns: int,
+) -> Accumulators:
+    """The accumulators plus what lies in memory as `store_tile` writes it."""
+    result: Accumulators = []
+    for i in range(shape.rows):
+        result.append(list(acc[i]))
+        for j in range(shape.vectors):
+            place = address(builder, c, i * c_row + j * shape.width)
+            lanes = min(columns - j * shape.width, shape.width)
+            if lanes > 0:
+                value = load_lanes(builder, place, shape.width, lanes)
+                result[i][j] = builder.fadd(acc[i][j], value)
+    return result
+
+
+def load_lanes(builder: ir.IRBuilder, place: ir.Value, width: int, lanes: int) -> ir.Value:
+    """A vector of floats whose first ``lanes`` lanes are read, the others are zero."""
+    if lanes == width:
+        return builder.load(place, typ=floats(width), align=4)
+    load = masked_load_function(builder.module, width)
+    return builder.call(load, [place, short(4), lanes_mask(width, lanes), zeros(width)])
+
+
 def masked_load_function(module: ir.Module, width: int) -> ir.Function:
     """LLVM's masked load of float vectors: pointer, alignment, mask, value of other lanes."""
     vector = floats(width)

@@ -141,7 +141,12 @@ def _product_stage(graph: Graph, node: Node, source: TensorType) -> Stage | None
     out = node.types[0]
     found = anchor(node)
     assert found is not None, "stages have an anchor"
-    weights = {source_position(node, k) for k, v in enumerate(found.inputs) if k and v is not None}
+    names = [parameter.name for parameter in found.op.parameters]
+    weights = {
+        source_position(node, k)
+        for k, v in enumerate(found.inputs)
+        if k and v is not None and names[k] != "residual"
+    }
     types: list[TensorType | None] = []
     steps: dict[int, int] = {len(node.inputs): _row(out)}
     for position, value in enumerate(node.inputs):
