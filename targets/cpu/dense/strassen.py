@@ -9,6 +9,7 @@ of the matrices, not element by element; with matrices of like elements they are
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -114,16 +115,24 @@ def _(
     ]
 
 
+def _tile_of(row: Any, high: Any, highest: Any) -> Any:
+    """The tile that a row is in: the ``highest`` first ones have ``high`` rows, others one less."""
+    below = row - highest * high
+    return row // high if below < 0 else highest + below // (high - 1)
+
+
+def _row_of(row: Any, high: Any, highest: Any) -> Any:
+    """Which row of its tile a row is."""
+    below = row - highest * high
+    return row % high if below < 0 else below % (high - 1)
+
+
 def _row_factors(item, x, factors, half, chunks, depth, high, highest, tiles):  # type: ignore[no-untyped-def]
     """What the products take of one row of the upper half and one of the lower half.
 
     In the order of the tiles: A11, A12, S2, S3, A22, S1, S4.
     """
-    border = highest * high
-    if item < border:
-        tile, row = item // high, item % high
-    else:
-        tile, row = highest + (item - border) // (high - 1), (item - border) % (high - 1)
+    tile, row = _tile_of(item, high, highest), _row_of(item, high, highest)
     blocks = (depth + BLOCK - 1) // BLOCK
     size = blocks * high * BLOCK
     for chunk in range(chunks):
