@@ -20,9 +20,9 @@ from .test_mindir_read import DATA, PLAIN, cases, check
 
 # One iteration of these is a tree of decisions; written as ifs, its captures lie differently.
 REARRANGED = {"break", "breakouter", "continue", "retloop"}
-# Written as compositions: norms of vectors; the layers of one node as nodes of one layer;
-# places of maxima counted anew.
-COMPOSED = {"cdist", "lstm_two_layers", "pool_places"}
+# Written as compositions: the layers of one node as nodes of one layer; places of maxima counted
+# anew.
+COMPOSED = {"lstm_two_layers", "pool_places"}
 
 
 @pytest.mark.parametrize("name", PLAIN)

@@ -198,6 +198,8 @@ def _lp_norm(
     epsilon: float = 1e-12,
 ) -> Value:
     found = _lp(g, x, p, axis, keep_dims)
+    if epsilon == 0.0:
+        return found
     return g.add(ops.maximum, found, g.scalar_like(found, epsilon))
 
 

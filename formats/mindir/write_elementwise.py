@@ -322,11 +322,17 @@ def _reduce(w: Writer, node: Node, x: Name) -> Name:
     return reduced(w, word, x, node.attrs["axes"], node.attrs["keepdims"], node.types[0])
 
 
+_NORMS = {"reduce_l1": 1, "reduce_l2": 2}
+
+
 @writes("reduce_l1", "reduce_l2", "reduce_sum_square", "reduce_log_sum", "reduce_log_sum_exp")
 def _reduce_composed(w: Writer, node: Node, x: Name) -> Name:
     axes, keep, type_ = node.attrs["axes"], node.attrs["keepdims"], node.types[0]
     wide, small = Formula(w, w.type(node.inputs[0])), Formula(w, type_)
     name = node.op.name
+    if name in _NORMS and axes and type_.dtype in ("float16", "float32"):
+        settings = {"axis": list(axes), "p": _NORMS[name], "keep_dims": bool(keep), "epsilon": 0.0}
+        return w.primitive("LpNorm", x, type=type_, **settings)
     if name == "reduce_log_sum_exp":
         most = _most(w, node, x)
         total = reduced(w, "ReduceSum", wide("Exp", wide("Sub", x, most)), axes, keep, type_)
