@@ -8,6 +8,7 @@ from .common_subexpressions import COMMON_SUBEXPRESSIONS
 from .fold_batch_norm import FOLD_BATCH_NORM
 from .fold_constants import FOLD_CONSTANTS
 from .fuse import FUSE
+from .fuse_heads import FUSE_HEADS
 from .legalise_half import LEGALISE_HALF
 from .recognise import RECOGNISE
 from .restate import RESTATE
@@ -34,4 +35,4 @@ CANONICALISE: tuple[Pass, ...] = (
     TIDY,
 )
 
-__all__ = ["CANONICALISE", "CLEAN_UP", "DEAD_CODE", "FUSE", "LEGALISE_HALF", "TIDY"]
+__all__ = ["CANONICALISE", "CLEAN_UP", "DEAD_CODE", "FUSE", "FUSE_HEADS", "LEGALISE_HALF", "TIDY"]

@@ -74,9 +74,15 @@ def _group_steps(graph: Graph, node: Node, in_place: int | None) -> list[Step]:
     if anchor is None:
         return [Step((elementwise_call(group, positions, output, in_place),))]
     types = [None if value is None else group.type(value) for value in anchor.inputs]
-    operands = [None if value is None else positions[value] for value in anchor.inputs]
+    operands = [
+        None if value is None else positions.get(value, output)  # from a head: in place
+        for value in anchor.inputs
+    ]
     calls = [_moved(call, operands, output) for call in _calls(anchor, types)]
     last = calls[-1]
+    head = _head(group, anchor)
+    if head:
+        return [_headed_step(group, anchor, head, last, positions, output)]
     tail_operands = _tail_operands(group, anchor, positions, output)
     if isinstance(last.body, EmittedBody):
         return [
@@ -85,6 +91,63 @@ def _group_steps(graph: Graph, node: Node, in_place: int | None) -> list[Step]:
         ]
     tail = elementwise_call(group, tail_operands, output, output, last.chunk)
     return [*(Step((call,)) for call in calls[:-1]), Step((last, replace(tail, items=last.items)))]
+
+
+def _head(group: Graph, anchor: Node) -> set[str]:
+    """Names of the members that are computed before the anchor."""
+    found: set[str] = set()
+    pending = list(anchor.operands)
+    while pending:
+        node = group.node(pending.pop().node)
+        if node.inputs and node.name not in found:
+            found.add(node.name)
+            pending += node.operands
+    return found
+
+
+def _headed_step(
+    group: Graph,
+    anchor: Node,
+    head: set[str],
+    call: Call,
+    positions: dict[Value, int],
+    output: int,
+) -> Step:
+    """A chunk of the output: what is before the anchor, the anchor in place, and what follows."""
+    part, operands = _part(group, head, anchor.operands[0], positions)
+    before = elementwise_call(part, operands, output, None, call.chunk)
+    found = [replace(before, items=call.items), call]
+    tail = {node.name for node in group.operators()} - head - {anchor.name}
+    if tail:
+        known = {**positions, anchor.outputs[0]: output}
+        part, operands = _part(group, tail, group.outputs[0], known)
+        after = elementwise_call(part, operands, output, output, call.chunk)
+        found.append(replace(after, items=call.items))
+    return Step(tuple(found))
+
+
+def _part(
+    group: Graph, names: set[str], result: Value, positions: dict[Value, int]
+) -> tuple[Graph, dict[Value, int]]:
+    """Members of a group as one of their own, and the operand position of each of its inputs."""
+    part = Graph(group.name)
+    held: dict[Value, Value] = {}
+    operands: dict[Value, int] = {}
+    for node in group.operators():
+        if node.name not in names:
+            continue
+        for value in node.operands:
+            if value in held:
+                continue
+            if group.is_param(value):
+                held[value] = part.param(group.params[value.node], value.node)
+            else:
+                held[value] = part.input(f"x{len(operands)}", group.type(value))
+                operands[held[value]] = positions[value]
+        inputs = [None if value is None else held[value] for value in node.inputs]
+        held[node.outputs[0]] = part.add_node(node.op, inputs, node.attrs, node.name).outputs[0]
+    part.output(held[result])
+    return part, operands
 
 
 def _finished(call: Call, group: Graph, operands: dict[Value, int], output: int) -> Call:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...compiler.options import CompileOptions
 from ...compiler.pass_ import Pass
-from ...compiler.passes import CANONICALISE, CLEAN_UP, FUSE, LEGALISE_HALF
+from ...compiler.passes import CANONICALISE, CLEAN_UP, FUSE, FUSE_HEADS, LEGALISE_HALF
 from ...compiler.passes.bodies import everywhere
 from ...compiler.target import Target
 from .attention.select import select_attention_pass
@@ -58,6 +58,7 @@ def passes_for(choices: Choices) -> tuple[Pass, ...]:
         _everywhere(epilogue_pass(_BIASES, _RESIDUALS)),
         _everywhere(read_ahead_pass(_WEIGHTS, frozenset(_WEIGHTS))),
         FUSE,
+        FUSE_HEADS,
         _everywhere(strips_pass(choices)),
     )
 
