@@ -136,10 +136,12 @@ def _averaged(
     count_include_pad: bool,
     divisor: int,
 ) -> Value:
-    more = {"ceil_mode": ceil_mode, "count_include_pad": count_include_pad or bool(divisor)}
-    # The padding of mode "same" never counts, and what is not there need not.
-    if mode != "pad" or (not any(pad) and not ceil_mode):
-        more["count_include_pad"] = bool(divisor)
+    counted = count_include_pad or bool(divisor)
+    if mode != "pad":
+        counted = bool(divisor)  # the padding of mode "same" never counts by itself
+    elif not any(pad) and not ceil_mode:
+        counted = False  # there is none
+    more = {"ceil_mode": ceil_mode, "count_include_pad": counted}
     result = _pooled(g, x, "average_pool", kernel, strides, mode, pad, layout, **more)
     if divisor:
         count = int(np.prod(_window(kernel, layout, g.rank(x) - 2)))
