@@ -13,7 +13,7 @@ from opweave.compiler.driver import compile_graph
 from opweave.compiler.interface import Interface
 from opweave.compiler.options import CompileOptions
 from opweave.compiler.session import Session
-from opweave.ir import Graph, TensorType, check, symbol
+from opweave.ir import Graph, TensorType, Value, check, symbol
 from opweave.ops.elementwise_activation import relu
 from opweave.ops.elementwise_arithmetic import add
 from opweave.ops.fused import fused
@@ -54,7 +54,7 @@ def assert_near(found: Array, wanted: Array) -> None:
     depth=st.integers(1, 40),
     pairs=st.integers(1, 3),
     missing=st.integers(0, 3),
-    residual=st.booleans(),
+    residual=st.sampled_from(["none", "inside", "behind"]),
     limited=st.booleans(),
 )
 def test_any_cut(
@@ -64,7 +64,7 @@ def test_any_cut(
     depth: int,
     pairs: int,
     missing: int,
-    residual: bool,
+    residual: str,
     limited: bool,
 ) -> None:
     panel = 2 * width
@@ -76,13 +76,18 @@ def test_any_cut(
     np.testing.assert_allclose(unpack_quarters(packed, columns), w, rtol=0, atol=1e-6)
     group = Graph("group")
     operands = [group.input(f"x{k}", TensorType.of(a)) for k, a in enumerate((x, packed, bias))]
-    y = group.add(
-        strassen_matmul, *operands, columns=columns, width=width, low=-1.0 if limited else -np.inf
-    )
-    wanted = np.maximum(x.astype(np.float64) @ w + bias, -1.0 if limited else -np.inf)
     inputs = [x, packed, bias]
+    wanted, low = x.astype(np.float64) @ w + bias, -1.0 if limited else -np.inf
+    added: list[Value | None] = []
+    if residual == "inside":
+        inputs.append(random((rows, columns), 3))
+        wanted = wanted + inputs[-1]
+        added = [None, group.input("r", TensorType("float32", (rows, columns)))]
+    attributes = {"columns": columns, "width": width, "low": low}
+    (y,) = group.add_node(strassen_matmul, [*operands, *added], attributes).outputs
+    wanted = np.maximum(wanted, low)
     graph = group
-    if residual:
+    if residual == "behind":
         inputs.append(random((rows, columns), 3))
         wanted = np.maximum(wanted + inputs[-1], 0)
         group.output(group.add(relu, group.add(add, y, group.input("r", group.type(y)))))

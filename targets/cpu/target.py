@@ -38,7 +38,7 @@ _BIASES = {
 }
 
 # Where these take a residual.
-_RESIDUALS = {packed_matmul: 4}
+_RESIDUALS = {packed_matmul: 4, strassen_matmul: 4}
 
 
 def _passes(options: CompileOptions) -> tuple[Pass, ...]:

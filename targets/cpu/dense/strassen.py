@@ -28,6 +28,7 @@ def strassen_matmul(
     packed: Array,
     bias: Array | None = None,
     ahead: Array | None = None,
+    residual: Array | None = None,
     *,
     columns: int,
     width: int,
@@ -36,11 +37,11 @@ def strassen_matmul(
 ) -> Array:
     """``x`` [..., K] times a matrix [K, columns] packed by ``pack_quarters``.
 
-    ``bias``, ``low`` and ``high`` are the epilogue (see :mod:`.epilogue`), ``ahead`` weights
-    that are needed next (see :mod:`.read_ahead`).
+    ``bias``, ``residual``, ``low`` and ``high`` are the epilogue (see :mod:`.epilogue`),
+    ``ahead`` weights that are needed next (see :mod:`.read_ahead`).
     """
     result = x.astype(np.float64) @ unpack_quarters(packed, columns)
-    return applied(result, bias, low, high).astype(x.dtype)
+    return applied(result, bias, low, high, residual).astype(x.dtype)
 
 
 @strassen_matmul.infer
@@ -49,6 +50,7 @@ def _(
     packed: TensorType,
     bias: TensorType | None = None,
     ahead: TensorType | None = None,
+    residual: TensorType | None = None,
     *,
     columns: int,
     width: int,
@@ -64,7 +66,10 @@ def _(
         raise ModelError(f"strassen product of {x} and {packed} with {columns} columns")
     if bias is not None and bias.shape != (columns,):
         raise ModelError(f"strassen product with {columns} columns and a bias {bias}")
-    return x.with_shape((*x.shape[:-1], columns))
+    out = x.with_shape((*x.shape[:-1], columns))
+    if residual is not None and residual != out:
+        raise ModelError(f"strassen product {out} and a residual {residual}")
+    return out
 
 
 @strassen_matmul.cost
@@ -73,6 +78,7 @@ def _(
     packed: TensorType,
     bias: TensorType | None = None,
     ahead: TensorType | None = None,
+    residual: TensorType | None = None,
     *,
     columns: int,
     width: int,
@@ -80,7 +86,8 @@ def _(
     high: float,
 ) -> Cost:
     out = product(x.shape[:-1]) * columns
-    return Cost(2 * out * x.shape[-1], x.nbytes + packed.nbytes + 4 * out)
+    added = 0 if residual is None else out
+    return Cost(2 * out * x.shape[-1] + added, x.nbytes + packed.nbytes + 4 * (out + added))
 
 
 @strassen_matmul.kernel
@@ -89,6 +96,7 @@ def _(
     packed: Operand,
     bias: Operand | None,
     ahead: Operand | None,
+    residual: Operand | None,
     out: Operand,
     *,
     columns: int,
@@ -103,8 +111,10 @@ def _(
     plan = StrassenPlan(rows, 2 * chunks * depth, columns, pairs, chunks, depth, panel, width)
     factors = workspace("factors", x.dtype, (plan.row_factors,))
     matrix = x.view(rows, plan.inner)
-    more = tuple(operand.flat() for operand in (bias, ahead) if operand is not None)
-    writer = StrassenWriter(plan, Epilogue(bias is not None, low, high), ahead is not None)
+    added = (bias, ahead, residual)
+    more = tuple(operand.flat() for operand in added if operand is not None)
+    epilogue = Epilogue(bias is not None, low, high)
+    writer = StrassenWriter(plan, epilogue, ahead is not None, residual is not None)
     body = EmittedBody("strassen_matmul", writer.key, 4 + len(more), columns, writer.write)
     heights = plan.heights
     sizes = (chunks, depth, heights[0], heights.count(heights[0]), len(heights))

@@ -31,14 +31,13 @@ from .fetch import Share, fetch
 from .strassen_plan import BLOCK, MOST_FACTORS, PRODUCTS, QUARTERS, StrassenPlan
 from .tile import (
     F32,
-    I32,
     Accumulators,
     Shape,
+    add_tile,
     address,
     constant,
     emit_tile,
-    lanes_mask,
-    masked_load_function,
+    load_lanes,
     store_tile,
 )
 
@@ -66,13 +65,13 @@ _LINE = 16  # floats of a cache line
 class StrassenWriter:
     """Emits one product."""
 
-    def __init__(self, plan: StrassenPlan, epilogue: Epilogue, ahead: bool) -> None:
-        self.plan, self.epilogue, self.ahead = plan, epilogue, ahead
+    def __init__(self, plan: StrassenPlan, epilogue: Epilogue, ahead: bool, adds: bool) -> None:
+        self.plan, self.epilogue, self.ahead, self.adds = plan, epilogue, ahead, adds
 
     @property
     def key(self) -> tuple[object, ...]:
         """Everything that the code depends on."""
-        return (self.plan, self.epilogue, self.ahead)
+        return (self.plan, self.epilogue, self.ahead, self.adds)
 
     def write(self, function: ir.Function, finish: Finish) -> None:
         """The body: a panel of the left and one of the right half of the columns, some rows."""
@@ -92,6 +91,7 @@ class _Body:
         if self.epilogue.biased:
             self.bias, more = more[0], more[2:]
         self.ahead = (more[0], more[1]) if writer.ahead else None
+        self.residual = more[-2] if writer.adds else None
         # Floats of the weights that come next: what one step of a tile is to fetch of them.
         tiles = len(plan.heights)
         steps = tiles // plan.groups * PRODUCTS * plan.depth
@@ -195,9 +195,13 @@ class _Body:
         def chain(number: int, rows: tuple[ir.Value, ...], column: ir.Value, columns: int) -> None:
             products, _ = _CHAINS[number]
             arguments = [address(builder, factors, products[0] * plan.factor_size), b, self.kept]
+            added: list[ir.Value] = []
             for r in rows:
                 place = builder.add(builder.mul(r, constant(plan.columns)), column)
                 arguments.append(address(builder, self.out, place))
+                if self.residual is not None and is_last:
+                    added.append(address(builder, self.residual, place))
+            arguments += added
             if self.bias is not None and is_first:
                 arguments.append(address(builder, self.bias, column))
             if fetched is not None:
@@ -239,13 +243,14 @@ class _Body:
         _, results = _CHAINS[number]
         biased = self.bias is not None and is_first
         pointers = 3 + results
-        count = pointers + biased + (self.ahead is not None)
+        adds = results if self.residual is not None and is_last else 0
+        count = pointers + adds + biased + (self.ahead is not None)
         function = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER] * count), name)
         function.linkage = "internal"
         function.attributes.add("noinline")
         for argument in function.args[:pointers]:
             argument.add_attribute("noalias")
-        chain = _Chain(self, function, number, height, columns)
+        chain = _Chain(self, function, number, height, columns, is_last)
         chain.write(is_first, is_last)
         return function
 
@@ -254,7 +259,13 @@ class _Chain:
     """One chain of tiles while it is written."""
 
     def __init__(
-        self, body: _Body, function: ir.Function, number: int, height: int, columns: int
+        self,
+        body: _Body,
+        function: ir.Function,
+        number: int,
+        height: int,
+        columns: int,
+        is_last: bool,
     ) -> None:
         plan = self.plan = body.plan
         self.builder = ir.IRBuilder(function.append_basic_block("entry"))
@@ -267,6 +278,8 @@ class _Chain:
         self.panels = arguments.pop(0)
         self.kept = arguments.pop(0)
         self.results = [arguments.pop(0) for _ in range(results)]
+        adds = results if body.residual is not None and is_last else 0
+        self.residuals = [arguments.pop(0) for _ in range(adds)]
         self.fetched = arguments.pop() if body.ahead is not None else None
         self.ahead_step = body.ahead_step
         self.bias = arguments.pop() if arguments else None
@@ -350,17 +363,13 @@ class _Chain:
     def _load(self, place: ir.Value, row: int, columns: int) -> Accumulators:
         """``columns`` columns of a tile in memory whose rows are ``row`` apart."""
         builder, shape = self.builder, self.shape
-        load = masked_load_function(builder.module, shape.width)
-        zero, four = ir.Constant(self.vector, None), ir.Constant(I32, 4)
 
         def vector(i: int, j: int) -> ir.Value:
             here = address(builder, place, i * row + j * shape.width)
-            lanes = columns - j * shape.width
-            if lanes >= shape.width:
-                return builder.load(here, typ=self.vector, align=4)
+            lanes = min(columns - j * shape.width, shape.width)
             if lanes <= 0:
-                return zero
-            return builder.call(load, [here, four, lanes_mask(shape.width, lanes), zero])
+                return ir.Constant(self.vector, None)
+            return load_lanes(builder, here, shape.width, lanes)
 
         return [[vector(i, j) for j in range(shape.vectors)] for i in range(shape.rows)]
 
@@ -377,6 +386,9 @@ class _Chain:
             acc = self._sum(acc, self._load(place, self.plan.columns, self.columns))
         elif self.bias is not None:
             acc = self._sum(acc, [self._bias()] * shape.rows)
+        if self.residuals:
+            row = self.plan.columns
+            acc = add_tile(builder, acc, self.residuals[number], shape, row, self.columns)
         if is_last:
             acc = self.epilogue.end(builder, acc)
         store_tile(builder, acc, place, shape, self.plan.columns, self.columns)
