@@ -20,6 +20,7 @@ from opweave.ops.matmul import matmul
 from opweave.ops.max_pool import max_pool
 from opweave.ops.movement import concat, slice_, transpose
 from opweave.ops.pad import pad
+from opweave.ops.pool import average_pool
 from opweave.ops.reduce import reduce_max, reduce_mean
 from opweave.ops.reshape import reshape
 from opweave.ops.resize import resize
@@ -212,6 +213,18 @@ def test_attention_on_pixels_needs_no_transposition() -> None:
     result = moved(graph)
     assert transpositions(result) <= 1
     assert_same(graph, result, random((1, 3, 8, 8)))
+
+
+@pytest.mark.parametrize(("channels", "moves"), [(15, 0), (16, 2), (40, 2)])
+def test_pools_with_many_channels_are_worth_transpositions(channels: int, moves: int) -> None:
+    graph = Graph("pools")
+    x = graph.input("x", TensorType("float32", (2, channels, 9, 8)))
+    window = {"kernel": (3, 3), "pads_begin": (1, 1), "pads_end": (1, 1)}
+    y = graph.add(average_pool, graph.add(max_pool, x, **window), **window)
+    graph.output(graph.add(softmax, y, axis=3))
+    new = moved(graph)
+    assert transpositions(new) == moves
+    assert_same(graph, new, random((2, channels, 9, 8)))
 
 
 def test_graphs_without_convolutions_stay() -> None:

@@ -32,6 +32,9 @@ from ..spatial.select import convolve, is_convolvable, reads_channels_first
 from ..spatial.transposed import is_transposable, transposed
 from .cut import Side, Stance
 
+# So many channels fill a vector.
+_POOLED_CHANNELS = 16
+
 FREE = Stance(Side.FREE, Side.FREE)
 FIXED = Stance()
 
@@ -130,6 +133,15 @@ def _all_axes(*keys: str) -> Callable[[Rewriter, Node], Value]:
         return _same(rewriter, node, [rewriter.last(first), *others], **attrs)
 
     return rewrite
+
+
+def _pool_stance(graph: Graph, node: Node) -> Stance:
+    """With channels for whole vectors, pools are worth two transpositions."""
+    type_ = node.types[0]
+    channels = type_.shape[1] if type_.rank >= 3 else 0
+    if isinstance(channels, int) and channels >= _POOLED_CHANNELS and type_.dtype == "float32":
+        return Stance(Side.LAST, Side.LAST)
+    return _image_stance(graph, node)
 
 
 def _pool(rewriter: Rewriter, node: Node) -> Value:
@@ -254,7 +266,7 @@ RULES: dict[Op, Rule] = {
     log_softmax: Rule(_image_stance, _one_axis),
     slice_: Rule(_image_stance, _all_axes("starts", "sizes", "steps")),
     pad: Rule(_image_stance, _all_axes("before", "after")),
-    **{op: Rule(_image_stance, _pool) for op in CHANNELS_LAST},
+    **{op: Rule(_pool_stance, _pool) for op in CHANNELS_LAST},
     resize: Rule(_resize_stance, _resize),
     reshape: Rule(_reshape_stance, _reshape),
     transpose: Rule(_transpose_stance, _transpose),
