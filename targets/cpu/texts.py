@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
+from .printed import module_text, value_text
+
 
 @dataclass(frozen=True, slots=True)
 class Texts:
@@ -29,18 +31,18 @@ def divided(module: ir.Module, is_raw: Callable[[ir.Function], bool]) -> Texts:
     defined = [item for item in module.functions if not item.is_declaration]
     raw = [item for item in defined if is_raw(item)]
     if not raw:
-        return Texts(finished=str(module))
+        return Texts(finished=module_text(module))
     if len(raw) == len(module.global_values):
-        return Texts(raw=str(module))
+        return Texts(raw=module_text(module))
     finished = [item for item in module.global_values if item not in raw]
-    elsewhere = [str(item) for item in module.functions if item.is_declaration]
+    elsewhere = [value_text(item) for item in module.functions if item.is_declaration]
     for function in defined:
         function.linkage = ""
         function.attributes.add("nounwind")
     rest = [item for item in defined if item not in raw]
     return Texts(
-        "\n".join([*elsewhere, *map(_declaration, rest), *map(str, raw)]),
-        "\n".join([*map(_declaration, raw), *map(str, finished)]),
+        "\n".join([*elsewhere, *map(_declaration, rest), *map(value_text, raw)]),
+        "\n".join([*map(_declaration, raw), *map(value_text, finished)]),
     )
 
 
