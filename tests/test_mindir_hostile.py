@@ -205,3 +205,19 @@ def test_typed_fields_are_not_silently_zero() -> None:
     tensor.ClearField("raw_data")
     tensor.float_data.extend([1.0] * int(np.prod(tensor.dims)))
     assert "raw_data" in str(failing(proto.SerializeToString()))
+
+
+def test_absurd_sizes_of_matrices_with_diagonals() -> None:
+    proto = message("ModelProto").FromString((DATA / "2.10/diagonal_bands.mindir").read_bytes())
+    sizes = [n for n in proto.graph.node if n.op_type == "Constant" and _number(n) in (4, 5)]
+    assert sizes
+    for node in sizes:
+        node.attribute[0].tensors[0].raw_data = (1 << 30).to_bytes(4, "little")
+    assert isinstance(failing(proto.SerializeToString()), LimitError)
+
+
+def _number(node: Any) -> int | None:
+    tensors = node.attribute[0].tensors
+    if len(tensors) == 1 and tensors[0].data_type == 6 and not len(tensors[0].dims):
+        return int.from_bytes(tensors[0].raw_data, "little")
+    return None

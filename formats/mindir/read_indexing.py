@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ...ir import Extent, ModelError, UnsupportedError, Value
+from ...ir import Extent, UnsupportedError, Value
 from ...ir import dim as dims
 from ...ir.data_type import is_float
 from .context import Context, ops
@@ -340,37 +340,6 @@ def _unique(g: Context, x: Value) -> Item:
     found, _, inverse, _, count = g.add_node(ops.unique, (flat,), {"sorted": False}).outputs
     values = g.slice_axis(found, 0, 0, g.shapes.measure(count, 0))
     return values, g.reshape(g.cast(inverse, "int32"), g.shape(x))
-
-
-# --- triangles, diagonals --------------------------------------------------------------------
-
-
-@reads("Tril", "TrilExt")
-def _tril(g: Context, x: Value, diagonal: int = 0) -> Value:
-    return g.add(ops.trilu, x, diagonal=diagonal, upper=False)
-
-
-@reads("Triu")
-def _triu(g: Context, x: Value, diagonal: int = 0) -> Value:
-    return g.add(ops.trilu, x, diagonal=diagonal, upper=True)
-
-
-@reads("Diag")
-def _diag(g: Context, x: Value) -> Value:
-    if g.rank(x) != 1:
-        raise UnsupportedError(f"Diag of {g.type(x)}")
-    (size,) = g.shape(x)
-    unit = g.add(ops.eye_like, rows=size, columns=size, dtype="bool")
-    return g.add(ops.where, unit, x, g.scalar_like(x, 0))
-
-
-@reads("DiagPart")
-def _diag_part(g: Context, x: Value) -> Value:
-    rows, columns = g.shape(x)
-    if rows != columns:
-        raise ModelError(f"DiagPart of {g.type(x)}")
-    flat = g.reshape(x, (rows * columns,))
-    return g.add(ops.slice, flat, starts=(0,), sizes=(rows,), steps=(columns + 1,))
 
 
 @reads("SequenceMask")

@@ -57,6 +57,7 @@ _MODULES = (
     "shapes",
     "slicing",
     "indexing",
+    "diagonals",
     "reduction",
     "matrix",
     "recurrent",
