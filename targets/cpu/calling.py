@@ -56,6 +56,8 @@ class Pool(IntEnum):
     CHUNKS = 19
     STATUS = 20
     THREADS = 21
+    ALONE_UNTIL = 22
+    ALONE_LENGTH = 23
     SLEEPERS = 24
     WAKE = 32
     STOP = 40

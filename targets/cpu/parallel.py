@@ -12,16 +12,19 @@ so a claim is one addition, and a thread that comes late finds nothing to do, wh
 there by then. The caller waits only for chunks that were claimed, never for a thread that
 sleeps. Workers spin for a while, then sleep on a futex. Items are independent, so results do not
 depend on who did what.
+
+A worker whose processor is given to another program in the middle of a chunk holds up the
+caller until it is back. Who had to wait so long computes alone for a while, the longer the sooner
+it happens again: sharing a processor costs more than it gives.
 """
 
 from __future__ import annotations
-
-import sys
 
 from llvmlite import ir
 
 from .calling import STOP, TICKET_FIELDS, WORKER, Pool
 from .extents import I64
+from .waiting import clock_function, give_way, pause, sleep_while, wake_all
 
 POINTER = ir.PointerType()
 I32, BOOLEAN = ir.IntType(32), ir.IntType(1)
@@ -42,9 +45,12 @@ _FIELD_MASK = (1 << _FIELD_BITS) - 1
 _CHUNKS_A_THREAD = 4
 # Rounds of waiting, each a pause instruction: about half a millisecond before a worker sleeps.
 _SPINS_BEFORE_SLEEP = 20_000
-_SPINS_BEFORE_YIELD = 2_000
-_FUTEX_WAIT, _FUTEX_WAKE = 128, 129  # private to the process
-_SYSCALL_FUTEX = {"x86_64": 202, "aarch64": 98}
+_SPINS_BEFORE_CLOCK = 2_000
+# Nanoseconds of waiting before the caller gives its processor away.
+_PATIENCE = 500_000
+# Nanoseconds: a shorter wait is no sign that a worker lost its processor, and how long the caller
+# then computes alone, at first and at most.
+_STALL, _SHORTEST_ALONE, _LONGEST_ALONE = 200_000, 2_000_000, 32_000_000
 
 
 def _c(value: int) -> ir.Constant:
@@ -72,6 +78,7 @@ class _Runtime:
     def __init__(self, machine: str) -> None:
         self.machine = machine
         self.module = ir.Module("opweave_parallel")
+        self.clock = clock_function(self.module)
         self.claim, self.available = self._emit_claim(), self._emit_available()
         self._emit_parallel()
         self._emit_worker()
@@ -122,41 +129,8 @@ class _Runtime:
         function = ir.Function(self.module, PAUSE_TYPE, PAUSE)
         function.attributes.add("alwaysinline")
         builder = ir.IRBuilder(function.append_basic_block("entry"))
-        self._pause(builder)
+        pause(builder, self.machine)
         builder.ret_void()
-
-    def _pause(self, builder: ir.IRBuilder) -> None:
-        if self.machine == "x86_64":
-            type_ = ir.FunctionType(ir.VoidType(), [])
-            name = "llvm.x86.sse2.pause"
-            builder.call(self.module.globals.get(name) or ir.Function(self.module, type_, name), [])
-        elif self.machine == "aarch64":
-            type_ = ir.FunctionType(ir.VoidType(), [I32])
-            name = "llvm.aarch64.hint"
-            hint = self.module.globals.get(name) or ir.Function(self.module, type_, name)
-            builder.call(hint, [ir.Constant(I32, 1)])
-
-    def _yield(self, builder: ir.IRBuilder) -> None:
-        type_ = ir.FunctionType(I32, [])
-        name = "sched_yield"
-        builder.call(self.module.globals.get(name) or ir.Function(self.module, type_, name), [])
-
-    def _has_futex(self) -> bool:
-        return sys.platform.startswith("linux") and self.machine in _SYSCALL_FUTEX
-
-    def _futex(
-        self, builder: ir.IRBuilder, pool: ir.Value, operation: int, value: ir.Value
-    ) -> None:
-        if not self._has_futex():
-            self._yield(builder)
-            return
-        type_ = ir.FunctionType(I64, [I64], var_arg=True)
-        name = "syscall"
-        syscall = self.module.globals.get(name) or ir.Function(self.module, type_, name)
-        null = ir.Constant(POINTER, None)
-        word = self._field(builder, pool, Pool.WAKE)
-        number = _c(_SYSCALL_FUTEX[self.machine])
-        builder.call(syscall, [number, word, _c(operation), value, null, null, _c(0)])
 
     # --- functions -------------------------------------------------------------------------
 
@@ -257,6 +231,14 @@ class _Runtime:
         function = ir.Function(self.module, PARALLEL_TYPE, PARALLEL)
         pool, job, arguments, items = function.args
         builder = ir.IRBuilder(function.append_basic_block("entry"))
+        names = ("alone", "together", "wake", "help", "wait", "finished")
+        blocks = {name: function.append_basic_block(name) for name in names}
+        until = builder.load(self._field(builder, pool, Pool.ALONE_UNTIL), typ=I64)
+        start = builder.call(self.clock, [])
+        builder.cbranch(builder.icmp_signed("<", start, until), blocks["alone"], blocks["together"])
+        builder.position_at_end(blocks["alone"])
+        builder.ret(builder.call(_typed(job), [arguments, _c(0), items]))
+        builder.position_at_end(blocks["together"])
         threads = builder.load(self._field(builder, pool, Pool.THREADS), typ=I64)
         chunks = builder.mul(threads, _c(_CHUNKS_A_THREAD))
         chunks = builder.select(builder.icmp_signed("<", chunks, items), chunks, items)
@@ -271,20 +253,17 @@ class _Runtime:
             builder.store(value, self._field(builder, pool, field))
         self._publish(builder, pool, threads, chunks)
         sleepers = self._load(builder, pool, Pool.SLEEPERS)
-        wake = function.append_basic_block("wake")
-        help_ = function.append_basic_block("help")
-        wait = function.append_basic_block("wait")
-        finished = function.append_basic_block("finished")
-        builder.cbranch(builder.icmp_signed(">", sleepers, _c(0)), wake, help_)
-        builder.position_at_end(wake)
+        builder.cbranch(builder.icmp_signed(">", sleepers, _c(0)), blocks["wake"], blocks["help"])
+        builder.position_at_end(blocks["wake"])
         self._add(builder, pool, Pool.WAKE, 1)
-        self._futex(builder, pool, _FUTEX_WAKE, _c(2**31 - 1))
-        builder.branch(help_)
-        builder.position_at_end(help_)
-        builder.cbranch(builder.call(self.claim, [pool, _c(0)]), help_, wait)
-        builder.position_at_end(wait)
-        self._emit_wait(builder, pool, chunks, wait, help_, finished)
-        builder.position_at_end(finished)
+        wake_all(builder, self._field(builder, pool, Pool.WAKE), self.machine)
+        builder.branch(blocks["help"])
+        builder.position_at_end(blocks["help"])
+        more = builder.call(self.claim, [pool, _c(0)])
+        builder.cbranch(more, blocks["help"], blocks["wait"])
+        waited_from = self._emit_wait(builder, pool, chunks, blocks)
+        builder.position_at_end(blocks["finished"])
+        self._note_stall(builder, pool, start, waited_from)
         builder.ret(builder.load(self._field(builder, pool, Pool.STATUS), typ=I64))
 
     def _publish(
@@ -307,32 +286,64 @@ class _Runtime:
         builder.position_at_end(after)
 
     def _emit_wait(
-        self,
-        builder: ir.IRBuilder,
-        pool: ir.Value,
-        chunks: ir.Value,
-        wait: ir.Block,
-        before: ir.Block,
-        finished: ir.Block,
-    ) -> None:
-        """Wait until the claimed chunks are done; give the processor away if it takes long."""
-        spins = builder.phi(I64)
-        spins.add_incoming(_c(0), before)
+        self, builder: ir.IRBuilder, pool: ir.Value, chunks: ir.Value, blocks: dict[str, ir.Block]
+    ) -> ir.Value:
+        """Wait until the claimed chunks are done; give the processor away if it takes long.
+
+        Gives the time from which on it took long, 0 where it did not.
+        """
+        builder.position_at_end(blocks["wait"])
+        names = ("spin", "long", "tired", "again")
+        spin, long, tired, again = (builder.append_basic_block(name) for name in names)
+        spins, since = builder.phi(I64), builder.phi(I64)
         done = self._load(builder, pool, Pool.DONE)
-        spin = builder.append_basic_block("spin")
-        builder.cbranch(builder.icmp_signed(">=", done, chunks), finished, spin)
+        builder.cbranch(builder.icmp_signed(">=", done, chunks), blocks["finished"], spin)
         builder.position_at_end(spin)
-        self._pause(builder)
+        pause(builder, self.machine)
         following = builder.add(spins, _c(1))
-        long = builder.append_basic_block("long")
-        again = builder.append_basic_block("again")
-        builder.cbranch(builder.icmp_signed(">", following, _c(_SPINS_BEFORE_YIELD)), long, again)
+        builder.cbranch(builder.icmp_signed(">", following, _c(_SPINS_BEFORE_CLOCK)), long, again)
         builder.position_at_end(long)
-        self._yield(builder)
+        now = builder.call(self.clock, [])
+        marked = builder.select(builder.icmp_signed("==", since, _c(0)), now, since)
+        # Another program that waits for this processor would keep it for milliseconds.
+        is_patient = builder.icmp_signed("<", builder.sub(now, marked), _c(_PATIENCE))
+        builder.cbranch(is_patient, again, tired)
+        builder.position_at_end(tired)
+        give_way(builder)
         builder.branch(again)
         builder.position_at_end(again)
-        spins.add_incoming(following, again)
-        builder.branch(wait)
+        mark = builder.phi(I64)
+        for block, value in ((spin, since), (long, marked), (tired, marked)):
+            mark.add_incoming(value, block)
+        for phi, value in ((spins, following), (since, mark)):
+            phi.add_incoming(_c(0), blocks["help"])
+            phi.add_incoming(value, again)
+        builder.branch(blocks["wait"])
+        return since
+
+    def _note_stall(
+        self, builder: ir.IRBuilder, pool: ir.Value, start: ir.Value, since: ir.Value
+    ) -> None:
+        """Let the caller compute alone for a while if it waited longer than it had worked."""
+        with builder.if_then(builder.icmp_signed("!=", since, _c(0)), likely=False):
+            now = builder.call(self.clock, [])
+            waited, worked = builder.sub(now, since), builder.sub(since, start)
+            longer = builder.icmp_signed(">", waited, builder.add(worked, worked))
+            stalled = builder.and_(longer, builder.icmp_signed(">", waited, _c(_STALL)))
+            with builder.if_then(stalled):
+                until, length = (
+                    self._field(builder, pool, field)
+                    for field in (Pool.ALONE_UNTIL, Pool.ALONE_LENGTH)
+                )
+                before = builder.load(length, typ=I64)
+                passed = builder.sub(now, builder.load(until, typ=I64))
+                again = builder.icmp_signed("<", passed, builder.shl(before, _c(2)))
+                twice = builder.shl(before, _c(1))
+                most = builder.icmp_signed("<", twice, _c(_LONGEST_ALONE))
+                twice = builder.select(most, twice, _c(_LONGEST_ALONE))
+                alone = builder.select(again, twice, _c(_SHORTEST_ALONE))
+                builder.store(alone, length)
+                builder.store(builder.add(now, alone), until)
 
     def _emit_worker(self) -> None:
         """``void ow_worker(pool)``: help until the pool stops."""
@@ -358,7 +369,7 @@ class _Runtime:
         builder.cbranch(builder.icmp_signed("!=", stop, _c(0)), blocks["stop"], blocks["next"])
         ir.IRBuilder(blocks["stop"]).ret_void()
         builder.position_at_end(blocks["next"])
-        self._pause(builder)
+        pause(builder, self.machine)
         following = builder.add(spins, _c(1))
         spins.add_incoming(following, builder.block)
         builder.cbranch(
@@ -376,7 +387,7 @@ class _Runtime:
         builder.cbranch(stay, blocks["awake"], blocks["sleep"])
         builder.position_at_end(blocks["sleep"])
         low = builder.and_(wake, _c(2**32 - 1))
-        self._futex(builder, pool, _FUTEX_WAIT, low)
+        sleep_while(builder, self._field(builder, pool, Pool.WAKE), low, self.machine)
         builder.branch(blocks["awake"])
         builder.position_at_end(blocks["awake"])
         self._add(builder, pool, Pool.SLEEPERS, -1)
@@ -390,7 +401,7 @@ class _Runtime:
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         self._store(builder, pool, Pool.STOP, _c(1))
         self._add(builder, pool, Pool.WAKE, 1)
-        self._futex(builder, pool, _FUTEX_WAKE, _c(2**31 - 1))
+        wake_all(builder, self._field(builder, pool, Pool.WAKE), self.machine)
         builder.ret_void()
 
 
