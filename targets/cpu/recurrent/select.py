@@ -7,6 +7,7 @@ than float32, of size zero, and those whose directions have different activation
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from ....ops.recurrent_common import (
     resolve_activations,
 )
 from ..choices import Choices
-from ..dense.matmul import pack_columns, packed_matmul, panel_columns
+from ..dense.products import Product, product_candidates
 from ..tuning.choose import OTHERWISE, Candidate, choose
 from .plan import GATES, members_of, pack_recurrent, phases_of
 from .recurrence import recurrence
@@ -105,7 +106,7 @@ def _replace(graph: Graph, node: Node, choices: Choices) -> int:
     new = graph.add_node(
         recurrence,
         [
-            _gates(graph, node, kind, choices.width),
+            _gates(graph, node, kind, choices),
             packed,
             _operand(node, _LENGTHS),
             _operand(node, _INITIAL_H),
@@ -139,24 +140,27 @@ def largest_team(kind: str, hidden: int, directions: int, choices: Choices) -> i
     return max(1, min(choices.threads // directions, panels))
 
 
-def _gates(graph: Graph, node: Node, kind: str, width: int) -> Value:
+def _gates(graph: Graph, node: Node, kind: str, choices: Choices) -> Value:
     """The input's share of all gates of all steps, biases included, as one product."""
     x, w, bias = node.inputs[_X], node.inputs[_W], _operand(node, _B)
     assert x is not None
     assert w is not None
     directions, rows, inner = graph.type(w).static_shape
     columns = directions * rows
-    panel = panel_columns(product(graph.type(x).shape[:-1]), columns, width)
-    packed = _parameter(
-        graph,
+    known = Product(
+        replace(node, name=f"{node.name}.gates"),
+        x,
         w,
-        (-(-columns // panel), inner, panel),
-        lambda array: pack_columns(array.reshape(columns, inner).T, panel),
+        product(graph.type(x).shape[:-1]),
+        inner,
+        columns,
+        lambda array: array.reshape(columns, inner).T,
+        "gates",
     )
-    stem = f"{node.name}.gates"
-    result = graph.add(
-        packed_matmul, x, packed, columns=columns, width=width, name=stem, origin=node.origin
-    )
+    ways = product_candidates(graph, known, choices)
+    result = min(ways, key=lambda way: way.seconds).build()
+    if not graph.node(result.node).note:
+        graph.annotate(result.node, "the input's share of all steps")
     if bias is None:
         return result
     hidden = rows // GATES[kind]
@@ -168,7 +172,7 @@ def _gates(graph: Graph, node: Node, kind: str, width: int) -> Value:
         return np.asarray((own + recurrent).reshape(columns))
 
     shift = _parameter(graph, bias, (columns,), joined)
-    return graph.add(add, result, shift, name=f"{stem}.bias", origin=node.origin)
+    return graph.add(add, result, shift, name=f"{known.node.name}.bias", origin=node.origin)
 
 
 def _reset_bias(graph: Graph, bias: Value | None, shape: tuple[int, int]) -> Value:
