@@ -522,10 +522,12 @@ def clamped(g: Context, x: Value, low: float | None, high: float | None) -> Valu
     least, most = -math.inf, math.inf
     if not is_float(g.dtype(x)):
         bounds = np.iinfo(g.dtype(x))
-        if any(b is not None and b != math.floor(b) for b in (low, high)):
+        given = [b for b in (low, high) if b is not None and not math.isinf(b)]
+        if any(b != math.floor(b) for b in given):
             x, least, most = g.cast(x, "float32"), -math.inf, math.inf
         else:
             least, most = int(bounds.min), int(bounds.max)
+            low, high = (None if b is None else int(min(max(b, least), most)) for b in (low, high))
     low = least if low is None else low
     high = most if high is None else high
     if low > high:

@@ -348,3 +348,20 @@ def _sequence_mask(g: Context, lengths: Value, maxlen: Extents) -> Value:
     zero, one = (g.constant(np.array(k, np.int64)) for k in (0, 1))
     places = g.add(ops.range, zero, one, size=maxlen[0])
     return g.add(ops.less, places, g.unsqueeze(wide, g.rank(wide)))
+
+
+@reads("InplaceUpdateV2", "InplaceUpdate")
+def _inplace_update(g: Context, x: Value, indices: Value, v: Value) -> Value:
+    """Rows of ``x`` replaced: the result is another tensor, as everywhere in inference."""
+    rows = g.unsqueeze(g.reshape(_index(g, indices), (g.shape(v)[0],)), 1)
+    return g.add(ops.scatter_nd, x, rows, v, reduction="none")
+
+
+@reads("InTopK")
+def _in_top_k(g: Context, x: Value, places: Value, k: int) -> Value:
+    """Whether fewer than ``k`` numbers of a row exceed the one at its place."""
+    chosen = g.unsqueeze(g.cast(places, "int64"), 1)
+    own = g.add(ops.gather_elements, x, chosen, axis=1)
+    larger = g.cast(g.add(ops.greater, x, own), "int32")
+    count = g.add(ops.reduce_sum, larger, axes=(1,), keepdims=False)
+    return g.add(ops.less, count, g.scalar_like(count, k))

@@ -58,6 +58,25 @@ def _sigmoid_cross_entropy(g: Context, x: Value, target: Value) -> Value:
     return g.add(ops.add, head, tail)
 
 
+@reads("BCEWithLogitsLoss")
+def _weighted_sigmoid_cross_entropy(
+    g: Context,
+    x: Value,
+    target: Value,
+    weight: Value | None = None,
+    posWeight: Value | None = None,
+    reduction: Item = "mean",
+) -> Value:
+    # (1 - t) x + (1 + (p - 1) t) log(1 + exp(-x))
+    one = g.scalar_like(x, 1)
+    tail = g.add(ops.softplus, g.add(ops.neg, x))
+    if posWeight is not None:
+        more = g.add(ops.mul, g.add(ops.sub, posWeight, one), target)
+        tail = g.add(ops.mul, g.add(ops.add, one, more), tail)
+    loss = g.add(ops.add, g.add(ops.mul, g.add(ops.sub, one, target), x), tail)
+    return _summed(g, loss if weight is None else g.add(ops.mul, loss, weight), reduction)
+
+
 @reads("SoftmaxCrossEntropyWithLogits")
 def _softmax_cross_entropy(g: Context, x: Value, labels: Value) -> Item:
     logs = g.add(ops.log_softmax, x, axis=1)

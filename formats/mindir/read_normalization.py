@@ -175,3 +175,17 @@ def _l2_normalize(g: Context, x: Value, axis: Ints = (0,), epsilon: float = 1e-4
     total = g.add(ops.reduce_sum, g.add(ops.mul, x, x), axes=g.axes(x, axis), keepdims=True)
     total = g.add(ops.maximum, total, g.scalar_like(total, epsilon))
     return g.add(ops.div, x, g.add(ops.sqrt, total))
+
+
+@reads("Renorm")
+def _renorm(g: Context, x: Value, p: float, dim: int, maxnorm: float) -> Value:
+    """Parts along an axis whose norm exceeds ``maxnorm`` are scaled down to it."""
+    place = g.axis(x, dim)
+    axes = tuple(k for k in range(g.rank(x)) if k != place)
+    if p not in (1.0, 2.0):
+        raise UnsupportedError(f"Renorm with p={p}")
+    norm = g.add(ops.reduce_l2 if p == 2.0 else ops.reduce_l1, x, axes=axes, keepdims=True)
+    limit = g.scalar_like(x, maxnorm)
+    factor = g.add(ops.div, limit, g.add(ops.add, norm, g.scalar_like(x, 1e-7)))
+    scaled = g.add(ops.where, g.add(ops.greater, norm, limit), factor, g.scalar_like(x, 1))
+    return g.add(ops.mul, x, scaled)

@@ -227,3 +227,14 @@ def _placed(
     if rest != 0:
         parts = [*parts, g.slice_axis(x, axis, first + count, rest)]
     return g.add(ops.concat, *parts, axis=axis)
+
+
+@reads("ChannelShuffle")
+def _channel_shuffle(g: Context, x: Value, group: int) -> Value:
+    """Channels of ``group`` groups, one of each in turn."""
+    batch, channels, *spatial = g.shape(x)
+    if not isinstance(channels, int) or group < 1 or channels % group:
+        raise ModelError(f"ChannelShuffle of {g.type(x)} in {group} groups")
+    split = g.reshape(x, (batch, group, channels // group, *spatial))
+    order = [0, 2, 1, *range(3, 3 + len(spatial))]
+    return g.reshape(g.transpose(split, order), g.shape(x))
