@@ -13,6 +13,7 @@ from opweave.ir import Graph, TensorType, symbol
 from opweave.ir.evaluate import evaluate
 from opweave.ops.convolution import convolution
 from opweave.ops.elementwise_functions import tanh
+from opweave.ops.gather import gather
 from opweave.ops.matmul import matmul
 from opweave.ops.movement import concat, expand, tile
 from opweave.targets.cpu.choices import Choices
@@ -91,6 +92,25 @@ def test_products_of_what_is_repeated(repeated: str, transposed: bool) -> None:
     assert [node.op for node in graph.operators()].count(matmul) == 2
     for found in (*evaluate(graph, [a, b]), *compiled):
         assert np.abs(found - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize(("steps", "products"), [(6, 1), (3, 1), (2, 2)])
+def test_products_of_steps_that_were_written_out(steps: int, products: int) -> None:
+    """Most steps of a sequence times the same weights are one product; few are not."""
+    graph, w = Graph("steps"), random((5, 12))
+    x = graph.input("x", TensorType("float32", (2, 6, 5)))
+    weights = graph.param(w, "w")
+    for step in range(steps):
+        part = graph.add(gather, x, graph.param(np.asarray(step), f"t{step}"), axis=1)
+        graph.output(graph.add(tanh, graph.add(matmul, part, weights)))
+    a = random((2, 6, 5))
+    compiled = opweave.compile(graph, threads=1).run(None, {"x": a})
+    restate(graph)
+    assert [node.op for node in graph.operators()].count(matmul) == products
+    for step, (mine, theirs) in enumerate(zip(compiled, evaluate(graph, [a]), strict=True)):
+        expected = np.tanh(a[:, step].astype(np.float64) @ w)
+        assert np.abs(mine - expected).max() < 1e-5
+        assert np.abs(theirs - expected).max() < 1e-5
 
 
 @pytest.mark.parametrize(("rows", "inner", "columns"), [(40, 33, 7), (16, 130, 50), (64, 5, 16)])

@@ -9,6 +9,7 @@ from ...ir.data_type import is_float
 from ...ir.graph import read_array
 from ...ops.convolution import convolution
 from ...ops.elementwise_arithmetic import add
+from ...ops.gather import gather
 from ...ops.matmul import matmul
 from ...ops.movement import concat, expand, slice_, tile, transpose
 from ...ops.reshape import reshape
@@ -95,7 +96,43 @@ def _not_repeated(graph: Graph, value: Value) -> Value:
     return source if full == before else graph.add(reshape, source, shape=full)
 
 
-RULES = (convolution_over_whole_rows, product_of_joined_and_repeated)
+@rule(pattern(matmul, "step", "w"))
+def product_of_a_step(graph: Graph, match: Match) -> Value | None:
+    """matmul(gather(x, t), w) -> gather(matmul(x, w), t) where most steps are multiplied so.
+
+    Steps that were written out become one product, which reads the weights once.
+    """
+    part, w = graph.node(match["step"].node), graph.type(match["w"])
+    if part.op is not gather or not graph.is_param(match["w"]) or w.rank != 2:
+        return None
+    source, index = part.operands
+    x = graph.type(source)
+    axis = x.axis(part.attrs["axis"])
+    if axis == x.rank - 1 or x.rank < 3 or match.attribute("transpose_a"):
+        return None
+    if graph.type(index).rank or not graph.is_param(index) or graph.is_param(source):
+        return None
+    alike = [
+        user
+        for step in graph.users(source)
+        if step.op is gather and step.operands[0] == source
+        for user in graph.users(step.outputs[0])
+        if user.op is matmul and user.operands[1] == match["w"] and user.attrs == match.root.attrs
+    ]
+    steps = x.shape[axis]
+    # Those that were rewritten before read the product of all steps.
+    whole = any(
+        user.op is matmul and user.inputs == (source, match["w"]) and user.attrs == match.root.attrs
+        for user in graph.users(source)
+    )
+    if not whole and (not isinstance(steps, int) or len(alike) < max(2, -(-steps // 2))):
+        return match.decline("too few steps are multiplied with these weights")
+    attrs = {"transpose_b": match.attribute("transpose_b")}
+    product = graph.add(matmul, source, match["w"], origin=match.root.origin, **attrs)
+    return graph.add(gather, product, index, axis=axis, origin=match.root.origin)
+
+
+RULES = (convolution_over_whole_rows, product_of_joined_and_repeated, product_of_a_step)
 
 
 def restate(graph: Graph) -> int:
