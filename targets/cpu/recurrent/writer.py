@@ -34,6 +34,8 @@ _BIT = ir.IntType(1)
 _BUSY = 8
 # Multiply-adds of one round of the loop over inputs; more make more code and are no faster.
 _ROUND = 16
+# Floats of a cache line.
+_LINE = 16
 
 # Operands of the body, each flat; those that a layer does not have are any others.
 OPERANDS = (
@@ -309,8 +311,12 @@ class _SliceWriter:
         type_ = ir.FunctionType(ir.VoidType(), [POINTER, I32, I32, I32])
         prefetch = intrinsic(builder.module, "llvm.prefetch.p0", type_)
         base = address(builder, self._gates(row, self._position(row)[0]), unit)
+        lines = list(range(0, phase.units, _LINE))
+        if plan.hidden % _LINE:
+            # They begin anywhere in a line, and end in another one.
+            lines.append(phase.units - 1)
         for number in range(phase.gates):
-            for line in range(0, phase.units, 16):
+            for line in lines:
                 place = address(builder, base, (phase.first + number) * plan.hidden + line)
                 flags = [ir.Constant(I32, value) for value in (0, 3, 1)]  # read, near, data
                 builder.call(prefetch, [place, *flags])
