@@ -12,10 +12,12 @@ from opweave.compiler.passes.restate import restate
 from opweave.ir import Graph, TensorType, symbol
 from opweave.ir.evaluate import evaluate
 from opweave.ops.convolution import convolution
+from opweave.ops.elementwise_arithmetic import add, mul
 from opweave.ops.elementwise_functions import tanh
 from opweave.ops.gather import gather
 from opweave.ops.matmul import matmul
 from opweave.ops.movement import concat, expand, tile
+from opweave.ops.reduce import reduce_sum, reduce_sum_square
 from opweave.targets.cpu.choices import Choices
 from opweave.targets.cpu.dense.matmul import packed_matmul
 from opweave.targets.cpu.dense.select import select_dense
@@ -134,3 +136,63 @@ def test_a_matrix_that_only_a_run_knows(
     assert packed_matmul in [node.op for node in graph.operators()]
     (found,) = evaluate(graph, [a, b])
     assert np.abs(found - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_products_of_a_joined_column(first: bool, transposed: bool) -> None:
+    """One more column beside a wide matrix is not worth a copy of it."""
+    graph, w, bias = Graph("column"), random((81, 24)), random((24,), 1)
+    x = graph.input("x", TensorType("float32", (symbol("rows"), 80)))
+    column = graph.input("column", TensorType("float32", (symbol("rows"), 1)))
+    joined = graph.add(concat, *((column, x) if first else (x, column)), axis=1)
+    held = graph.param(np.ascontiguousarray(w.T) if transposed else w, "w")
+    product = graph.add(matmul, joined, held, transpose_b=transposed)
+    graph.output(graph.add(tanh, graph.add(add, product, graph.param(bias, "bias"))))
+    a, b = random((10, 80)), random((10, 1))
+    both = np.concatenate([b, a] if first else [a, b], 1).astype(np.float64)
+    expected = np.tanh(both @ w + bias)
+    compiled = opweave.compile(graph, threads=1).run(None, {"x": a, "column": b})
+    assert restate(graph) >= 1
+    assert concat not in [node.op for node in graph.operators()]
+    for found in (*evaluate(graph, [a, b]), *compiled):
+        assert np.abs(found - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize("axes", [(1,), (-1,), (0, 2)])
+def test_sums_of_squares(axes: tuple[int, ...]) -> None:
+    """They are one reduction, unless others need the squares."""
+    graph = Graph("squares")
+    x = graph.input("x", TensorType("float32", (3, 39, 20)))
+    graph.output(graph.add(reduce_sum, graph.add(mul, x, x), axes=axes, keepdims=False))
+    a = random((3, 39, 20))
+    expected = (a.astype(np.float64) ** 2).sum(axes)
+    compiled = opweave.compile(graph, threads=1)(a)
+    assert restate(graph) == 1
+    assert [node.op for node in graph.operators()] == [reduce_sum_square]
+    for found in (*evaluate(graph, [a]), compiled):
+        assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_joined_rows_of_a_table(shared: bool) -> None:
+    """Neighbours of two kinds are picked at once, where they are read together."""
+    graph, held = Graph("neighbours"), random((50, 8))
+    table = graph.param(held, "table")
+    near = graph.input("near", TensorType("int64", (6, 4)))
+    far = graph.input("far", TensorType("int64", (6, 3)))
+    rows = [graph.add(gather, table, index, axis=0) for index in (near, far)]
+    graph.output(graph.add(tanh, graph.add(concat, *rows, axis=1)))
+    if shared:
+        graph.output(graph.add(tanh, rows[0]))
+    picked = np.random.default_rng(0)
+    i, j = picked.integers(-50, 50, (6, 4)), picked.integers(0, 50, (6, 3))
+    expected = [np.tanh(held[np.concatenate([i, j], 1)].astype(np.float64))]
+    expected += [np.tanh(held[i].astype(np.float64))] * shared
+    compiled = opweave.compile(graph, threads=1).run(None, {"near": i, "far": j})
+    assert restate(graph) == 1
+    gathers = [node.op for node in graph.operators()].count(gather)
+    assert gathers == 1 + shared
+    for found in (evaluate(graph, [i, j]), compiled):
+        for one, wanted in zip(found, expected, strict=True):
+            assert np.abs(one - wanted).max() < 1e-6

@@ -8,14 +8,20 @@ from ...ir import Graph, LazyArray, TensorType, Value
 from ...ir.data_type import is_float
 from ...ir.graph import read_array
 from ...ops.convolution import convolution
-from ...ops.elementwise_arithmetic import add
+from ...ops.elementwise_arithmetic import add, mul
 from ...ops.gather import gather
 from ...ops.matmul import matmul
 from ...ops.movement import concat, expand, slice_, tile, transpose
+from ...ops.reduce import reduce_sum, reduce_sum_square
 from ...ops.reshape import reshape
 from ..rewrite import Match, apply_rules, pattern, rule
 from .bodies import everywhere
 from .common_subexpressions import common_subexpressions
+
+# Bytes of a table that stays in the caches while rows of it are moved.
+_NEAR_TABLE = 4 << 20
+# Columns whose copy takes more time than one more column's product.
+_WIDE_PART = 64
 
 
 @rule(pattern(convolution, "x", "w"))
@@ -132,7 +138,79 @@ def product_of_a_step(graph: Graph, match: Match) -> Value | None:
     return graph.add(gather, product, index, axis=axis, origin=match.root.origin)
 
 
-RULES = (convolution_over_whole_rows, product_of_joined_and_repeated, product_of_a_step)
+@rule(pattern(matmul, pattern(concat, name="joined"), "w"))
+def product_of_joined_column(graph: Graph, match: Match) -> Value | None:
+    """matmul(concat(x, column), w) -> matmul(x, w1) + column * w2: the wide part stays in place."""
+    joined, type_ = match.nodes["joined"], match.root.types[0]
+    w, rank = graph.type(match["w"]), type_.rank
+    if not is_float(type_.dtype) or not graph.is_param(match["w"]) or w.rank != 2 or rank < 2:
+        return None
+    if match.attribute("transpose_a") or joined.attrs["axis"] not in (-1, rank - 1):
+        return None
+    if len(joined.operands) != 2:
+        return None
+    extents = [graph.type(value).shape[-1] for value in joined.operands]
+    thin = next((place for place, extent in enumerate(extents) if extent == 1), None)
+    if thin is None:
+        return None
+    x, column = joined.operands[1 - thin], joined.operands[thin]
+    wide = extents[1 - thin]
+    if not isinstance(wide, int) or wide < _WIDE_PART:
+        return match.decline("what is joined is narrow")
+    transposed = match.attribute("transpose_b")
+    origin = match.root.origin
+
+    def part(first: int, size: int) -> Value:
+        starts, shape = [0, 0], list(w.static_shape)
+        starts[transposed], shape[transposed] = first, size
+        return graph.add(slice_, match["w"], starts=tuple(starts), sizes=tuple(shape), steps=(1, 1))
+
+    row = part(wide * thin, 1)
+    if transposed:
+        row = graph.add(reshape, row, shape=(1, w.static_shape[0]))
+    product = graph.add(matmul, x, part(1 - thin, wide), transpose_b=transposed, origin=origin)
+    return graph.add(add, product, graph.add(mul, column, row, origin=origin), origin=origin)
+
+
+@rule(pattern(reduce_sum, pattern(mul, "x", "x")))
+def sum_of_squares(graph: Graph, match: Match) -> Value | None:
+    """reduce_sum(x * x) -> reduce_sum_square(x): the squares are nowhere in memory."""
+    return graph.add(reduce_sum_square, match["x"], origin=match.root.origin, **match.root.attrs)
+
+
+@rule(pattern(concat))
+def joined_rows_of_a_table(graph: Graph, match: Match) -> Value | None:
+    """concat(gather(x, i), gather(x, j)) -> gather(x, concat(i, j)): rows are moved once."""
+    parts = [graph.node(value.node) for value in match.root.operands]
+    if any(part.op is not gather for part in parts):
+        return None
+    table, attrs = parts[0].operands[0], parts[0].attrs
+    indices = [part.operands[1] for part in parts]
+    types = [graph.type(index) for index in indices]
+    if any(part.operands[0] != table or part.attrs != attrs for part in parts):
+        return None
+    if any((type_.rank, type_.dtype) != (types[0].rank, types[0].dtype) for type_ in types):
+        return None
+    x = graph.type(table)
+    place = match.root.types[0].axis(match.attribute("axis")) - x.axis(attrs["axis"])
+    if not 0 <= place < types[0].rank:
+        return match.decline("what is joined is within the rows")
+    shared = any(graph.use_count(value) > 1 for value in match.root.operands)
+    if shared and not (isinstance(x.nbytes, int) and x.nbytes <= _NEAR_TABLE):
+        return match.decline("others need the rows too, and the table is large")
+    origin = match.root.origin
+    joined = graph.add(concat, *indices, axis=place, origin=origin)
+    return graph.add(gather, table, joined, origin=origin, **attrs)
+
+
+RULES = (
+    convolution_over_whole_rows,
+    product_of_joined_and_repeated,
+    product_of_a_step,
+    product_of_joined_column,
+    sum_of_squares,
+    joined_rows_of_a_table,
+)
 
 
 def restate(graph: Graph) -> int:
