@@ -17,6 +17,9 @@ from .strassen_plan import StrassenPlan, pack_quarters, strassen_plan
 # Multiply-adds a second of one core; only ratios matter.
 _FLOPS_A_SECOND = 230e9
 _SAVED = 7 / 8  # of the multiplications, by Strassen's algorithm
+# Results (floats) that only memory holds take the time that Strassen's algorithm saves on
+# sums of fewer steps than these: they are written in narrower pieces.
+_FAR_RESULTS, _LONG_SUMS = 4_000_000, 128
 # Vectors of a panel of packed columns.
 _PANELS = (1, 2, 3, 4, 8)
 
@@ -58,7 +61,8 @@ def product_candidates(graph: Graph, product: Product, choices: Choices) -> list
     plan = None if choices.exact else strassen_plan(rows, product.inner, product.columns, width)
     if plan is not None:
         made = lambda: _strassen(graph, product, plan)  # noqa: E731
-        found.append(Candidate("strassen", seconds * _SAVED, made))
+        far = plan.rows * plan.columns > _FAR_RESULTS and plan.depth < _LONG_SUMS
+        found.append(Candidate("strassen", seconds * (OTHERWISE if far else _SAVED), made))
     return found
 
 
