@@ -91,30 +91,31 @@ def verb(
         EXECUTABLE,
         PACKAGE,
         build_artefact,
+        check_artefact,
         kind_of_path,
         programs_for,
     )
     from ..targets.cpu.native.link import compiler_for
     from .subject import subject_of
 
-    if path is not None and not path.parent.is_dir():
-        raise FileNotFoundError(2, "there is no such folder", str(path.parent))
     path = path or Path(f"{Path(model).stem}.owx")
     system = None if compilation.target == _HERE else compilation.target
     wanted = kind or kind_of_path(path)
+    separate = weights == "separate"
     if kind is None and wanted == EXECUTABLE and compiler_for(system) is None:
         wanted, path = PACKAGE, path.with_name(f"{path.name}.owx")
+        separate = static = False
         output.note(
             f"there is no C compiler to link an executable with: a package is written instead, "
             f"{path}. Install one, or pip install 'opweave[native]'"
         )
+    check_artefact(wanted, path, cpus, system=system, separate_weights=separate, static=static)
     subject = subject_of(model, output, sizes)
     options = CompileOptions(threads, compilation.accuracy, compilation.vector_bits, system=system)
     with output.progress(f"compiling {model} for {', '.join(cpus)}"):
         start = time.perf_counter()
         programs = programs_for(subject.graph, None, options, cpus)
         compiled = time.perf_counter()
-        separate = weights == "separate"
         files = build_artefact(
             wanted,
             path,

@@ -223,14 +223,23 @@ def build(
     The other options are those of :func:`compile`, as are the errors; UnsupportedError also
     where linking needs a C compiler and there is none.
     """
-    from .targets.cpu.artefacts import build_artefact, kind_of_path, programs_for
+    from .targets.cpu.artefacts import (
+        build_artefact,
+        check_artefact,
+        kind_of_path,
+        programs_for,
+    )
 
     path = Path(file_name)
+    kind = kind or kind_of_path(path)
+    check_artefact(
+        kind, path, cpus, system=system, separate_weights=separate_weights, static=static
+    )
     graph = model_of(model, input_types).graph
     options = CompileOptions(threads, accuracy, vector_bits, system=system)
     programs = programs_for(graph, shapes, options, cpus)
     return build_artefact(
-        kind or kind_of_path(path),
+        kind,
         path,
         programs,
         PRODUCER,

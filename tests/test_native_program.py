@@ -11,7 +11,6 @@ import stat
 import subprocess
 import sys
 import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from hypothesis import strategies as st
 
 import opweave as ow
 from opweave.ops.movement import expand
+from opweave.targets.cpu.native import link
 from opweave.targets.cpu.native.link import compiler_for
 
 OK, USAGE, INVALID, LIMIT, FILES = 0, 2, 3, 5, 6
@@ -423,11 +423,11 @@ def test_weights_beside_a_static_program(lenet: Program, tmp_path: Path) -> None
         "lenet", tmp_path / "place" / "net", separate_weights=True, static=True
     )
     assert weights.name == "net.weights"
-    link = tmp_path / "link"
-    link.symlink_to(path)
+    other = tmp_path / "link"
+    other.symlink_to(path)
     x = images(1)
     expected = ow.compile("lenet")(x)
-    for command in (path, link):
+    for command in (path, other):
         np.testing.assert_array_equal(loaded(Program(command, None)(stdin=npy(x)).stdout), expected)
     weights.rename(tmp_path / "elsewhere")
     done = Program(path, None)(stdin=npy(x))
@@ -464,13 +464,46 @@ def test_other_systems(tmp_path: Path) -> None:
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     (path,) = ow.build("lenet", tmp_path / "arm", system="aarch64-linux-gnu")
     assert path.read_bytes()[18:20] == b"\xb7\x00"  # EM_AARCH64
-    emulator: Sequence[str] = [found for name in ("qemu-aarch64", "qemu-aarch64-static")
-                               if (found := shutil.which(name))]  # fmt: skip
-    if emulator and Path("/usr/aarch64-linux-gnu").is_dir():
-        done = subprocess.run(
-            [emulator[0], "-L", "/usr/aarch64-linux-gnu", str(path)],
-            input=npy(x),
-            capture_output=True,
-            check=True,
-        )
+    emulator = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
+    if emulator:
+        (path,) = ow.build("lenet", tmp_path / "fixed", system="aarch64-linux-gnu", static=True)
+        done = subprocess.run([emulator, str(path)], input=npy(x), capture_output=True, check=True)
         np.testing.assert_allclose(loaded(done.stdout), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(compiler_for("x86_64-linux-musl") is None, reason="ziglang is not installed")
+def test_a_static_program_without_the_systems_compiler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "_COMPILERS", ())
+    monkeypatch.delenv("CC", raising=False)
+    (path,) = ow.build("lenet", tmp_path / "net", static=True)
+    x = images(1)
+    found = loaded(Program(path, None)(stdin=npy(x)).stdout)
+    np.testing.assert_array_equal(found, ow.compile("lenet")(x))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "error", "said"),
+    [
+        ("net", {}, ow.UnsupportedError, "no C compiler for this system"),
+        ("net.so", {"system": "aarch64-linux-gnu"}, ow.UnsupportedError, "for aarch64-linux-gnu"),
+        ("net", {"cpus": ("native", "x86-64-v3")}, ow.UnsupportedError, "one kind of processor"),
+        ("net.owx", {"static": True}, ow.UnsupportedError, "links nothing"),
+        ("net.so", {"static": True}, ow.UnsupportedError, "cannot be linked statically"),
+        ("net", {"kind": "program"}, ow.UnsupportedError, "there is no kind 'program'"),
+        ("none/net.owx", {}, FileNotFoundError, "no such folder"),
+        ("", {"kind": "package"}, IsADirectoryError, "this is a folder"),
+    ],
+)
+def test_what_cannot_be_built_is_told_before_the_model_is_read(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    options: dict[str, Any],
+    error: type[Exception],
+    said: str,
+) -> None:
+    monkeypatch.setattr(link, "compiler_for", lambda system, static=False: None)
+    with pytest.raises(error, match=said):
+        ow.build("no such model", tmp_path / name, **options)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +16,7 @@ from ...compiler.session import Session
 from ...ir import Graph, UnsupportedError
 from .build import compiled_program
 from .executable import CpuExecutable
-from .native.link import Build, build_library, build_program
+from .native.link import Build, build_library, build_program, needed_compiler
 from .package.save import NamedProgram, save_package
 from .program import build_program as program_of
 from .target import TARGET
@@ -55,6 +57,46 @@ def kind_of_path(path: Path) -> str:
     return {".owx": PACKAGE, ".so": SHARED}.get(path.suffix.lower(), EXECUTABLE)
 
 
+def check_artefact(
+    kind: str,
+    path: Path,
+    cpus: Sequence[str],
+    *,
+    system: str | None = None,
+    separate_weights: bool = False,
+    static: bool = False,
+) -> None:
+    """Raise, before anything is compiled for it, what `build_artefact` would refuse.
+
+    Raises UnsupportedError for what the kind does not have or without a C compiler;
+    FileNotFoundError, IsADirectoryError or PermissionError where ``path`` cannot be written.
+    """
+    if kind not in KINDS:
+        raise UnsupportedError(f"there is no kind {kind!r}; there is: {', '.join(KINDS)}")
+    if kind == PACKAGE and (separate_weights or static):
+        raise UnsupportedError("a package has its weights inside and links nothing")
+    if kind != PACKAGE and len(dict.fromkeys(cpus)) != 1:
+        raise UnsupportedError(
+            f"{path.name} is for one kind of processor; a package (.owx) can be for several"
+        )
+    if kind == SHARED and static:
+        raise UnsupportedError("a shared library cannot be linked statically")
+    _check_place(path)
+    if kind != PACKAGE:
+        needed_compiler(system)
+
+
+def _check_place(path: Path) -> None:
+    """Raise where a file of this name cannot be written."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(path.parent))
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "this is a folder", str(path))
+    if not os.access(path.parent, os.W_OK):
+        said = "no file can be written into this folder"
+        raise PermissionError(errno.EACCES, said, str(path.parent))
+
+
 def build_artefact(
     kind: str,
     path: Path,
@@ -67,23 +109,14 @@ def build_artefact(
 ) -> list[Path]:
     """Write the programs of one model as a package, library or executable; the files written.
 
-    Raises UnsupportedError for what the kind does not have or without a C compiler, LinkError
-    when that fails, OSError.
+    Raises what `check_artefact` does, LinkError when the C compiler fails, OSError.
     """
-    if kind not in KINDS:
-        raise UnsupportedError(f"there is no kind {kind!r}; there is: {', '.join(KINDS)}")
+    kinds = [item.kind for item in programs]
+    check_artefact(
+        kind, path, kinds, system=system, separate_weights=separate_weights, static=static
+    )
     if kind == PACKAGE:
-        if separate_weights or static:
-            raise UnsupportedError("a package has its weights inside and links nothing")
         save_package(path, path.stem, producer, programs)
         return [path]
-    if len(programs) != 1:
-        raise UnsupportedError(
-            f"{path.name} is for one kind of processor; a package (.owx) can be for several"
-        )
     build = Build(programs[0], path.stem, producer, system, separate_weights, static)
-    if kind == SHARED:
-        if static:
-            raise UnsupportedError("a shared library cannot be linked statically")
-        return build_library(build, path)
-    return build_program(build, path)
+    return build_library(build, path) if kind == SHARED else build_program(build, path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -58,8 +59,12 @@ class Compiler:
             raise LinkError(f"{' '.join(self.command)} failed: {said}")
 
 
-def compiler_for(system: str | None) -> Compiler | None:
-    """The C compiler for a system (None: this one); None where there is none."""
+def compiler_for(system: str | None, *, static: bool = False) -> Compiler | None:
+    """The C compiler for a system (None: this one); None where there is none.
+
+    ``static`` is for programs that need no libraries. ``ziglang`` brings the GNU C library only
+    for dynamic linking; those are linked with musl, on the same kind of processor.
+    """
     if system is None:
         named = os.environ.get("CC", "").split()
         for command in [named] if named else [[name] for name in _COMPILERS]:
@@ -67,13 +72,15 @@ def compiler_for(system: str | None) -> Compiler | None:
                 return Compiler(tuple(command))
     if importlib.util.find_spec("ziglang") is None:
         return None
+    if static:
+        system = (system or f"{platform.machine()}-linux-gnu").replace("-gnu", "-musl")
     target = () if system is None else ("-target", system)
     return Compiler((sys.executable, "-m", "ziglang", "cc", *target))
 
 
-def needed_compiler(system: str | None) -> Compiler:
+def needed_compiler(system: str | None, *, static: bool = False) -> Compiler:
     """The C compiler for a system; raises UnsupportedError saying where to get one."""
-    found = compiler_for(system)
+    found = compiler_for(system, static=static)
     if found is None:
         where = "this system" if system is None else system
         raise UnsupportedError(
@@ -137,7 +144,7 @@ def _link(
     defined: Sequence[str],
 ) -> list[Path]:
     """Compile and link in ``folder``; the result appears at ``path`` whole or not at all."""
-    compiler = needed_compiler(build.system)
+    compiler = needed_compiler(build.system, static=build.static)
     compiled = build.item.program
     weights = list(weight_pieces(compiled.params))
     beside = path.with_suffix(".weights") if build.separate_weights else None

@@ -195,7 +195,7 @@ static int32_t run_frame(struct ow_model *model, struct ow_frame *frame,
         frame->cells[number] = (int64_t)(intptr_t)inputs[number].data;
     for (number = 0; number < about->output_count; number++)
         is_late |= about->outputs[number].is_late;
-    frame->context[OW_PARAMETERS] = (int64_t)(intptr_t)atomic_load(&model->weights.addresses);
+    frame->context[OW_PARAMETERS] = (int64_t)(intptr_t)model->weights.addresses;
     pool = ow_take_pool(&model->pool);
     frame->context[OW_POOL] = (int64_t)(intptr_t)pool;
     failed = ow_run(frame->context);

@@ -16,7 +16,8 @@
 #include "pool.h"
 
 /* Who runs once wants the first answer, who runs often the shortest runs. */
-enum { RUNS_BEFORE_COPY = 2, LEAST_LARGE = 2 << 20, PAGE = 4096, READ_AT_ONCE = 4 << 20 };
+enum { RUNS_BEFORE_COPY = 2, LEAST_LARGE = 2 << 20, PAGE = 4096, READ_AT_ONCE = 4 << 20,
+       COPIED_AT_ONCE = 4 << 20 };
 enum { FILE_START = 4096 };     /* weights in a file begin here; its first 8 bytes are a check */
 
 /* The path of this library, or of this program; its length, 0 when the system does not tell. */
@@ -93,14 +94,15 @@ static int32_t map_file(struct ow_weights *weights, const char *given, struct ow
     return OW_OK;
 }
 
-static int64_t *addresses_from(const unsigned char *start)
+static _Atomic int64_t *addresses_from(const unsigned char *start)
 {
     int32_t count = ow_description.parameter_count, number;
-    int64_t *table = malloc(((size_t)count + 1) * sizeof *table);
+    _Atomic int64_t *table = malloc(((size_t)count + 1) * sizeof *table);
 
     if (table != NULL)
         for (number = 0; number < count; number++)
-            table[number] = (int64_t)(intptr_t)(start + ow_description.parameter_places[number]);
+            atomic_init(&table[number],
+                        (int64_t)(intptr_t)(start + ow_description.parameter_places[number]));
     return table;
 }
 
@@ -135,13 +137,12 @@ int32_t ow_open_weights(struct ow_weights *weights, const char *path, int stay,
         status = map_file(weights, path, message);
     if (status != OW_OK)
         return status;
-    weights->tables[0] = addresses_from(weights->start);
-    if (weights->tables[0] == NULL) {
+    weights->addresses = addresses_from(weights->start);
+    if (weights->addresses == NULL) {
         ow_close_weights(weights);
         ow_say(message, "there is no memory for the addresses of the parameters");
         return OW_LIMIT;
     }
-    atomic_init(&weights->addresses, weights->tables[0]);
     /* Small weights cost nothing on small pages. */
     stay |= ow_description.weight_bytes < LEAST_LARGE;
     atomic_init(&weights->runs, stay ? RUNS_BEFORE_COPY : 0);
@@ -150,24 +151,43 @@ int32_t ow_open_weights(struct ow_weights *weights, const char *path, int stay,
     return OW_OK;
 }
 
+/* Gives back the mapped pages that lie whole between two places among the weights. Runs that
+ * still read them get them again from the file. */
+static void give_back_pages(const struct ow_weights *weights, uint64_t from, uint64_t to)
+{
+    uintptr_t first = ((uintptr_t)weights->start + from + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
+    uintptr_t last = ((uintptr_t)weights->start + to) & ~(uintptr_t)(PAGE - 1);
+
+    if (last > first)
+        (void)madvise((void *)first, last - first, MADV_DONTNEED);
+}
+
+/* Piece by piece, so that hardly any weights are in memory twice. An address in the table is
+ * changed when what it stands for is copied: a run gets the old or the new one. */
 static void *copy_weights(void *argument)
 {
     struct ow_weights *weights = argument;
-    uint64_t bytes = (uint64_t)ow_description.weight_bytes;
-    uintptr_t first = ((uintptr_t)weights->start + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
-    uintptr_t last = ((uintptr_t)weights->start + bytes) & ~(uintptr_t)(PAGE - 1);
+    const int64_t *places = ow_description.parameter_places;
+    int32_t count = ow_description.parameter_count, number = 0;
+    uint64_t bytes = (uint64_t)ow_description.weight_bytes, done = 0, piece;
 
     if (ow_allocate(&weights->copy, bytes) != 0)
         return NULL; /* the mapped ones will do */
-    memcpy(weights->copy.bytes, weights->start, (size_t)bytes);
-    weights->tables[1] = addresses_from(weights->copy.bytes);
-    if (weights->tables[1] == NULL)
-        return NULL;
-    atomic_store(&weights->addresses, weights->tables[1]);
-    /* Runs in progress still read the mapped ones: the pages come back for them. */
     atomic_store(&weights->is_read_enough, 1);
-    if (last > first)
-        (void)madvise((void *)first, last - first, MADV_DONTNEED);
+    while (done < bytes) {
+        piece = bytes - done < COPIED_AT_ONCE ? bytes - done : COPIED_AT_ONCE;
+        memcpy(weights->copy.bytes + done, weights->start + done, (size_t)piece);
+        done += piece;
+        for (; number < count; number++) {
+            if (done < (number + 1 < count ? (uint64_t)places[number + 1] : bytes))
+                break;
+            atomic_store(&weights->addresses[number],
+                         (int64_t)(intptr_t)(weights->copy.bytes + places[number]));
+        }
+        /* The last page of this piece also begins the next one. */
+        give_back_pages(weights, done - piece < PAGE ? 0 : done - piece - PAGE, done);
+    }
+    give_back_pages(weights, 0, bytes);
     return NULL;
 }
 
@@ -204,6 +224,5 @@ void ow_close_weights(struct ow_weights *weights)
     if (weights->mapping != NULL)
         munmap(weights->mapping, (size_t)weights->mapping_bytes);
     ow_release(&weights->copy);
-    free(weights->tables[0]);
-    free(weights->tables[1]);
+    free((void *)weights->addresses);
 }

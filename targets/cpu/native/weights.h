@@ -10,8 +10,7 @@
 #include "runtime.h"
 
 struct ow_weights {
-    _Atomic(int64_t *) addresses; /* of all parameters: what runs that start now use */
-    int64_t *tables[2];           /* mapped and copied addresses; given back at the end */
+    _Atomic int64_t *addresses;   /* of all parameters: mapped, or copied */
     const unsigned char *start;   /* the first byte, mapped */
     void *mapping;                /* of the file; NULL: embedded */
     uint64_t mapping_bytes;

@@ -24,6 +24,8 @@ from .metadata import Variant, read_variant
 # Runs on mapped weights before they are copied to large pages: who runs once or twice wants the
 # first answer, who runs often the shortest runs.
 _RUNS_ON_MAPPED = 2
+# What may lie in memory twice meanwhile; a multiple of the size of pages.
+_COPIED_AT_ONCE = 4 << 20
 
 
 def load_session(
@@ -51,7 +53,9 @@ def load_session(
     cpu = CpuDescription(variant.processor, features, variant.triple, "", variant.vector_bits)
     program = CompiledProgram(variant.info, bytes(code), params, cpu)
     try:
-        executable = PackagedExecutable(program, threads or available_threads(), weights, file)
+        executable = PackagedExecutable(
+            program, threads or available_threads(), weights, file, variant.weights.offset
+        )
     except CodeError as error:
         raise FormatError(f"{file.path}: {error}") from None
     return Session(variant.interface, executable, "cpu")
@@ -71,11 +75,17 @@ class PackagedExecutable(CpuExecutable):
     """A program whose weights lie in a mapped file until it has run a few times."""
 
     def __init__(
-        self, program: CompiledProgram, threads: int, weights: Array, file: PackageFile
+        self,
+        program: CompiledProgram,
+        threads: int,
+        weights: Array,
+        file: PackageFile,
+        offset: int,
     ) -> None:
+        """``weights`` lie at the place ``offset`` in the file."""
         super().__init__(program, threads)
         self._mapped = weights
-        self._file = file
+        self._file, self._offset = file, offset
         self._runs = 0
         self._copy: Array | None = None
         # Small weights cost nothing on small pages.
@@ -95,18 +105,30 @@ class PackagedExecutable(CpuExecutable):
                 threading.Thread(target=self._move, name="opweave-weights", daemon=True).start()
 
     def _move(self) -> None:
-        """Copy the weights to large pages; runs in progress go on with those they began with."""
+        """Copy the weights to large pages; runs in progress go on with those they began with.
+
+        Piece by piece, and what is copied is given back to the system: hardly any weights are
+        in memory twice.
+        """
+        total = self._mapped.nbytes
         try:
-            copy = block(self._mapped.nbytes)
+            copy = self._copy = block(total)
         except MemoryError:
             return  # the mapped ones will do
-        copy[:] = self._mapped
-        moved = address_of(copy) - address_of(self._mapped)
-        # Word by word: a run that reads an address meanwhile gets the old or the new one.
+        start = address_of(self._mapped)
+        ends = [address_of(array) + array.nbytes - start for array in self.program.params]
+        moved = address_of(copy) - start
         count = len(self._param_table)
+        # Word by word: a run that reads an address meanwhile gets the old or the new one.
         table = (ctypes.c_int64 * count).from_address(address_of(self._param_table))
-        for number, address in enumerate(table):
-            table[number] = address + moved
-        self._copy = copy
+        number = 0
+        for place in range(0, total, _COPIED_AT_ONCE):
+            done = min(place + _COPIED_AT_ONCE, total)
+            copy[place:done] = self._mapped[place:done]
+            while number < count and ends[number] <= done:
+                table[number] += moved
+                number += 1
+            if hasattr(mmap, "MADV_DONTNEED"):
+                self._file.memory.madvise(mmap.MADV_DONTNEED, self._offset + place, done - place)
         if hasattr(mmap, "MADV_DONTNEED"):
             self._file.memory.madvise(mmap.MADV_DONTNEED)
