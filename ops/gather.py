@@ -85,13 +85,42 @@ def _gather_rows(  # type: ignore[no-untyped-def]
     item, x, indices, out, each, total, limit, modulus
 ):  # fmt: skip
     count = indices.shape[0]
-    for row in range(item * each, min(item * each + each, total)):
-        place = place_of(indices[row % count], x.shape[1], limit, modulus)
+    first = item * each
+    outer = first // count
+    number = first % count
+    for row in range(first, min(first + each, total)):
+        place = place_of(indices[number], x.shape[1], limit, modulus)
         if place < 0:
             return 1 + row
-        outer = row // count
         for k in range(x.shape[2]):
             out[row, k] = x[outer, place, k]
+        # Counted, not divided: rows may be as short as one element.
+        number += 1
+        if number == count:
+            number = 0
+            outer += 1
+    return 0
+
+
+def _gather_numbers(  # type: ignore[no-untyped-def]
+    item, x, indices, out, each, total, limit, modulus
+):  # fmt: skip
+    """As `_gather_rows` where a row is one element."""
+    count = indices.shape[0]
+    row = item * each
+    outer = row // count
+    number = row % count
+    last = min(row + each, total)
+    while row < last:
+        some = min(count - number, last - row)
+        for k in range(some):
+            place = place_of(indices[number + k], x.shape[1], limit, modulus)
+            if place < 0:
+                return 1 + row + k
+            out[row + k, 0] = x[outer, place, 0]
+        row += some
+        number = 0
+        outer += 1
     return 0
 
 
@@ -102,7 +131,7 @@ def _(x: Operand, indices: Operand, out: Operand, *, axis: int) -> Call:
     rows = outer * indices.size
     each = rows_each(inner)
     return Call(
-        _gather_rows,
+        _gather_numbers if inner == 1 else _gather_rows,
         (seen, indices.flat(), out.view(rows, inner)),
         items=ceil_divide(rows, each),
         scalars=(each, rows, *index_bounds(indices.dtype)),
@@ -120,6 +149,8 @@ gather.samples = [
     sample(tensor((5, 0)), values([1, 2], "int64"), axis=0),
     sample(tensor((4,), "int64", -9, 9), values([3, 3], "int64")),
     sample(tensor((300, 40)), tensor((200,), "int64", -300, 299)),
+    sample(tensor((70, 34)), tensor((3, 32), "int64", -34, 33), axis=1),
+    sample(tensor((9, 50, 3)), tensor((41,), "int32", -50, 49), axis=1),
     sample(tensor((4,), "int8", -9, 9), values(2, "int64")),
 ]
 
