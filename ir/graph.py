@@ -294,6 +294,13 @@ class Graph(Body):
             raise ModelError(f"graph {self.name!r}: the new order is not one of its inputs")
         self._inputs = list(order)
 
+    def drop_input(self, value: Value) -> None:
+        """Remove an input that nothing reads; raises ModelError for others."""
+        if value not in self._inputs or self.use_count(value):
+            raise ModelError(f"graph {self.name!r}: {value} is no input that nothing reads")
+        self._inputs.remove(value)
+        self._remove([value.node])
+
     def replace(self, old: Value, new: Value) -> None:
         """Make every reader of ``old`` read ``new``, which must have the same type.
 

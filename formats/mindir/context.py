@@ -11,7 +11,7 @@ from ...ir.data_type import is_float
 from ..builder import Builder, ops
 from . import convert
 from .element_types import NAMES
-from .items import Constant, Item, Reference, Tensor
+from .items import Constant, Item, Reference, Shape, Tensor
 from .region import Region, type_of_array
 
 if TYPE_CHECKING:
@@ -107,6 +107,8 @@ class Context(Builder):
         """A reader's result as an item: values become Tensors of the region."""
         if isinstance(result, Value):
             return Tensor(self.region, result)
+        if isinstance(result, Shape):
+            return result
         if isinstance(result, (tuple, list)):
             return tuple(self.item(part) for part in result)
         return result

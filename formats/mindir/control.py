@@ -216,8 +216,6 @@ def join(
     for position, pair in enumerate(outputs):
         _hand_out(machine, regions, states, pair, position)
     captured = aligned_captures(regions, region)
-    for inner in regions:
-        inner.graph.prune()
     node = region.graph.add_node(
         if_,
         [condition_value(machine, condition, region), *captured],
@@ -235,7 +233,12 @@ def join(
 
 
 def aligned_captures(regions: list[Region], region: Region) -> list[Value]:
-    """Let the bodies capture the same values of ``region`` in the same order; returns these."""
+    """Let the bodies capture the same values of ``region`` in the same order; returns these.
+
+    The bodies have their outputs; what these do not need goes.
+    """
+    for inner in regions:
+        inner.forget_unread()
     captured = region.in_order({outer for inner in regions for outer in inner.captures})
     for inner in regions:
         for outer in captured:
@@ -482,7 +485,6 @@ def _add_loop(
     going = condition_value(machine, outcome.choice.condition, region)
     if not trial.accepted_returns:
         going = region.graph.add(operator_named("logical_not"), going)
-    graph.prune()
     captured = aligned_captures([inner], region)
     operands: list[Any] = [None, going, *initial, *captured]
     attributes = {"body": graph, "carried": len(initial)}

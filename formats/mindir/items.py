@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ...ir import Array, LazyArray, Value
+from ...ir import Array, Extent, LazyArray, Value
 
 if TYPE_CHECKING:
     from .region import Region
@@ -34,6 +34,12 @@ class Constant:
 
     array: Array | LazyArray
     name: str
+
+
+class Shape(tuple[Extent, ...]):
+    """The shape of a tensor: a tuple whose elements are known not to be negative."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True)

@@ -274,15 +274,20 @@ def _emit(
     results = []
     for part, inner in zip((node.accepted, node.refused), regions, strict=True):
         results.append(_emit(machine, part, iteration, carried, written, inner))
-    for inner, values in zip(regions, results, strict=True):
-        for position, value in enumerate(values):
-            inner.graph.output(value, f"out{position}")
+    # What both hand through from here is no result of the ``if``.
+    outside = [inner.outside for inner in regions]
+    through: list[Value | None] = []
+    for position, (left, right) in enumerate(zip(*results, strict=True)):
+        outer = outside[0].get(left)
+        through.append(outer if outer == outside[1].get(right) else None)
+        if through[-1] is None:
+            for inner, value in zip(regions, (left, right), strict=True):
+                inner.graph.output(value, f"out{position}")
     captured = control.aligned_captures(regions, region)
-    for inner in regions:
-        inner.graph.prune()
     condition = control.condition_value(machine, node.condition, region)
     attributes = {"then_branch": regions[0].graph, "else_branch": regions[1].graph}
-    return list(region.graph.add_node(if_, [condition, *captured], attributes).outputs)
+    chosen = iter(region.graph.add_node(if_, [condition, *captured], attributes).outputs)
+    return [next(chosen) if outer is None else outer for outer in through]
 
 
 def _end_values(
@@ -336,7 +341,6 @@ def _add(
     results = _emit(machine, iteration.tree, iteration, carried, written, inner)
     for position, value in enumerate(results):
         inner.graph.output(value, f"out{position}")
-    inner.graph.prune()
     initial = [control.as_value(machine, first[position], region) for position in carried]
     initial += [control.as_value(machine, Reference(parameter), region) for parameter in written]
     for value in iteration.inputs[len(initial) :]:

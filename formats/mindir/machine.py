@@ -247,6 +247,8 @@ class Machine:
         items = result if isinstance(result, tuple) else (result,)
         if len(declared) != len(items):
             return result
+        if not any(isinstance(item, Tensor) for item in items):
+            return result
         found = []
         for item, dtype in zip(items, declared, strict=True):
             if isinstance(item, Tensor) and dtype and item.region is context.region:

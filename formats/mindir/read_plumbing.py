@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ...ir import ModelError, UnsupportedError, Value
+from ...ir import Dim, ModelError, UnsupportedError, Value
+from ...ir import dim as dims
 from .context import Context, ops
 from .control import checked_index, known_condition
 from .items import (
@@ -17,10 +18,14 @@ from .items import (
     Monad,
     Part,
     Reference,
+    Shape,
     Table,
     Tensor,
 )
 from .registry import reads
+
+# Items that say all about themselves before the model runs.
+_KNOWN = (bool, int, float, str, Dim, type(None))
 
 # --- tuples ----------------------------------------------------------------------------------
 
@@ -84,6 +89,36 @@ def _joined(g: Context, left: Item, right: Item) -> Item:
     if not isinstance(left, tuple) or not isinstance(right, tuple):
         raise UnsupportedError("what are no tuples are joined")
     return (*left, *right)
+
+
+@reads("InSequence", "in_sequence", "NotInSequence", "not_in_sequence")
+def _contains(g: Context, item: Item, whole: Item) -> Item:
+    """Whether a number or a text is in a tuple of such; extents go by their bounds."""
+    if not isinstance(whole, tuple) or not isinstance(item, _KNOWN):
+        raise UnsupportedError(f"whether a {type(item).__name__} is in a {type(whole).__name__}")
+    if isinstance(whole, Shape) and isinstance(item, int) and item < 0:
+        found = False
+    else:
+        found = any(_equal(part, item) for part in whole)
+    return found != g.primitive.lower().startswith("not")
+
+
+def _equal(left: Item, right: Item) -> bool:
+    if not isinstance(left, _KNOWN):
+        raise UnsupportedError(f"whether a {type(left).__name__} equals {right}")
+    if isinstance(left, (int, Dim)) and isinstance(right, (int, Dim)) and left != right:
+        low, high = dims.bounds(left - right)
+        if (low is None or low <= 0) and (high is None or high >= 0):
+            raise UnsupportedError(f"only a run tells whether {left} is {right}")
+    return bool(left == right)
+
+
+@reads("is_", "is_not")
+def _identical(g: Context, x: Item, y: Item) -> Item:
+    """``x is y`` for what is known now, which nothing that a run computes is."""
+    if not isinstance(x, _KNOWN) and not isinstance(y, _KNOWN):
+        raise UnsupportedError("whether two values that a run computes are the same object")
+    return (type(x) is type(y) and x == y) != (g.primitive == "is_not")
 
 
 @reads("make_dict", "MakeDict", plumbing=True)

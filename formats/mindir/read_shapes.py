@@ -12,7 +12,7 @@ from ...ir import Extent, ModelError, UnsupportedError, Value
 from ...ir import dim as dims
 from .context import Context, ops, scalar_type
 from .convert import ElementType, Extents, Ints, Values, enumerated
-from .items import Constant, Item, Reference, Tensor
+from .items import Constant, Item, Reference, Shape, Tensor
 from .registry import reads
 
 # --- what a shape is -------------------------------------------------------------------------
@@ -20,7 +20,7 @@ from .registry import reads
 
 @reads("Shape")
 def _shape(g: Context, x: Item) -> Item:
-    return g.sizes(x)
+    return Shape(g.sizes(x))
 
 
 @reads("TensorShape", "DynamicShape")

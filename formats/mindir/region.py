@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,8 @@ class Region(Place):
         self.parent = parent
         # Values of the parent that are passed in -> the inputs they became, in order.
         self.captures: dict[Value, Value] = {}
+        self.outside: dict[Value, Value] = {}  # the same, turned round
+        self._ever_captured = 0
         self._copied: dict[Value, Value] = {}
         # Keyed by identity; the constants are kept, so that no other can take their places.
         self._constants: dict[int, tuple[Constant, Value]] = {}
@@ -46,17 +49,35 @@ class Region(Place):
             return self._copied[outer]
         if outer not in self.captures:
             type_ = self.parent.graph.type(outer)
-            inner = self.graph.input(f"capture{len(self.captures)}", type_)
+            inner = self.graph.input(f"capture{self._ever_captured}", type_)
+            self._ever_captured += 1
             found = self.parent.shapes.contents(outer)
             if found is not None and not any(map(needs_run, found.reshape(-1).tolist())):
                 self._known[inner] = found
-            self.captures[outer] = inner
+            self.captures[outer], self.outside[inner] = inner, outer
         return self.captures[outer]
 
+    def forget_unread(self) -> None:
+        """Remove what the outputs do not need, and captured values that are not read then."""
+        self.graph.prune()
+        for outer, inner in list(self.captures.items()):
+            if not self.graph.use_count(inner):
+                self.graph.drop_input(inner)
+                del self.captures[outer], self.outside[inner]
+
     def in_order(self, captured: Iterable[Value]) -> list[Value]:
-        """Values of this region's graph in the order in which their nodes were added."""
-        nodes = self.graph.nx.nodes
-        return sorted(captured, key=lambda value: (nodes[value.node]["order"], value.index))
+        """Values of this region's graph, inputs first, nodes in the order of their addition.
+
+        Captured inputs go by what they are outside, as they may be captured at any time.
+        """
+        return sorted(captured, key=self._place)
+
+    def _place(self, value: Value) -> tuple[Any, ...]:
+        if value in self.outside:
+            assert self.parent is not None
+            return (1, self.parent._place(self.outside[value]))
+        order = self.graph.nx.nodes[value.node]["order"]
+        return (0 if value in self.graph.inputs else 2, order, value.index)
 
     def constant(self, constant: Constant) -> Value:
         """A parameter that holds a constant of the file; one for each region."""
