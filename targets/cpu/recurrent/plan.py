@@ -141,11 +141,24 @@ class Plan:
         """Rows of a batch that one work item takes through the sequence, at most."""
         if self.batch is None:
             return _ROWS
-        return max(1, -(-self.batch // max(1, -(-self.batch // _ROWS))))
+        return max(1, -(-self.batch // blocks_of(self.batch)))
 
 
-def members_of(kind: str, hidden: int, directions: int, threads: int, width: int) -> int:
-    """Threads that are worth sharing one direction of a layer."""
+def blocks_of(batch: int) -> int:
+    """Blocks of rows that a batch is cut in: one, or a number that threads share evenly."""
+    blocks = max(1, -(-batch // _ROWS))
+    return blocks + blocks % 2 if blocks > 1 else 1
+
+
+def members_of(
+    kind: str, hidden: int, directions: int, threads: int, width: int, batch: int | None
+) -> int:
+    """Threads that are worth sharing one direction of a layer, or a block of its rows.
+
+    Where there are blocks for all threads each has its own: nothing is handed on at every step.
+    """
+    if batch is not None and blocks_of(batch) * directions >= threads:
+        return 1
     nbytes = 4 * GATES[kind] * hidden * hidden
     panels = min(phase.panels for phase in phases_of(kind, hidden, width))
     return max(1, min(threads // directions, nbytes // _MEMBER_BYTES, panels))

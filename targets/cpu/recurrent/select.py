@@ -93,7 +93,9 @@ def _replace(graph: Graph, node: Node, choices: Choices) -> int:
     if kind == "gru_late_reset":
         reset_bias = _reset_bias(graph, bias, (directions, hidden))
     is_lstm = node.op is lstm
-    usual = members_of(kind, hidden, directions, choices.threads, choices.width)
+    batch = graph.type(node.operands[_X]).shape[0 if attrs["layout"] else 1]
+    known = batch if isinstance(batch, int) else None
+    usual = members_of(kind, hidden, directions, choices.threads, choices.width, known)
     chosen = choose(
         graph,
         [node],
