@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -32,6 +33,9 @@ class Exit(IntEnum):
     TERMINATED = 143
 
 
+_OF_STREAMS = (errno.EBADF, errno.ENOSPC, errno.EIO)
+
+
 class Terminated(BaseException):
     """SIGTERM arrived; not an Exception, so that only clean-up runs on its way out."""
 
@@ -46,6 +50,7 @@ class EngineError(Exception):
 
 def run_command(command: click.Command, arguments: Sequence[str]) -> int:
     """Run the command line and return the exit status; messages go to stderr."""
+    _replace_closed_streams()
     try:
         with _terminable(), _plain_warnings():
             result = command.main(list(arguments), prog_name="opweave", standalone_mode=False)
@@ -53,9 +58,8 @@ def run_command(command: click.Command, arguments: Sequence[str]) -> int:
         return int(result or 0)
     except (BrokenPipeError, SystemExit):
         # Whoever read the output has enough of it (click exits by itself on writing to a
-        # closed pipe); Python must not complain once more.
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # closed pipe).
+        _drop_output()
         return Exit.FILES
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
@@ -65,10 +69,21 @@ def run_command(command: click.Command, arguments: Sequence[str]) -> int:
         return Exit.FILES if isinstance(error, click.FileError) else Exit.USAGE
     except BaseException as error:
         status, message = status_of(error)
+        if isinstance(error, OSError):
+            _drop_output()
         if status is Exit.BUG:
             traceback.print_exception(error, file=sys.stderr)
         print(f"opweave: {message}", file=sys.stderr)
         return status
+
+
+def _drop_output() -> None:
+    """What could not be written to standard output: Python must not try, and complain, again."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def status_of(error: BaseException) -> tuple[int, str]:
@@ -85,7 +100,10 @@ def status_of(error: BaseException) -> tuple[int, str]:
     if isinstance(error, MemoryError):
         return Exit.LIMIT, f"out of memory: {error}"
     if isinstance(error, OSError):
+        # Files are named by their errors: what is left are the streams.
         where = f"{error.filename}: " if error.filename else ""
+        if error.errno in _OF_STREAMS and not where:
+            where = "standard output cannot be written: "
         return Exit.FILES, f"{where}{error.strerror or error}"
     return Exit.BUG, (
         f"{type(error).__name__}: {error}\n"
@@ -109,6 +127,24 @@ def _status_of_opweave(error: BaseException) -> int | None:
         if isinstance(error, class_):
             return status
     return None
+
+
+def _replace_closed_streams() -> None:
+    """Streams that were closed before the start: files that are opened must not become them.
+
+    Writing to such a standard output stays an error, messages to a closed stderr get lost.
+    """
+    for number, flags in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, flags)  # gets the lowest number that is free
+    if sys.stdin is None:
+        sys.stdin = open(0, closefd=False)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)
 
 
 @contextlib.contextmanager

@@ -43,6 +43,7 @@ class Cache:
         self.folder, self.limit = folder, limit
         self._written = 0  # bytes since somebody looked at the size
         self._has_looked = False
+        self._told: set[str] = set()
 
     def get(self, key: bytes) -> bytes | None:
         """The payload stored under ``key``; None if there is none that is intact."""
@@ -57,11 +58,11 @@ class Cache:
         except FileNotFoundError:
             return None
         except (OSError, PermissionError) as error:
-            _warn(f"the cache entry {path} cannot be read: {error}")
+            self._warn("read", f"the cache entry {path} cannot be read: {error}")
             return None
         payload = _unpack(content, name)
         if payload is None:
-            _warn(f"the cache entry {path} is damaged; it is made anew")
+            self._warn("damaged", f"the cache entry {path} is damaged; it is made anew")
         else:
             _note_use(path)
         return payload
@@ -83,7 +84,8 @@ class Cache:
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
-            _warn(f"the cache cannot be written, which costs compile time only: {error}")
+            said = f"the cache cannot be written, which costs compile time only: {error}"
+            self._warn("written", said)
         else:
             self._look_after(len(payload))
 
@@ -96,6 +98,12 @@ class Cache:
             self._has_looked, self._written = True, 0
             with contextlib.suppress(OSError):
                 prune(self.folder, self.limit)
+
+    def _warn(self, kind: str, message: str) -> None:
+        """Say what is wrong; what is wrong with many entries is said once."""
+        if kind not in self._told:
+            self._told.add(kind)
+            warnings.warn(message, CacheWarning, stacklevel=4)
 
     def _path(self, name: bytes) -> Path:
         assert self.folder is not None
@@ -166,7 +174,3 @@ def _refuse_foreign(status: os.stat_result) -> None:
     owner = os.geteuid() if hasattr(os, "geteuid") else status.st_uid
     if status.st_uid != owner or status.st_mode & stat.S_IWOTH:
         raise PermissionError("others can write to it")
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, CacheWarning, stacklevel=3)

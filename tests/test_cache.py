@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from opweave.compiler import cache_folder
+from opweave.compiler.atomic import write_atomically
 from opweave.compiler.cache import Cache, CacheWarning, is_intact
 from opweave.ir import ModelError
 
@@ -54,6 +56,30 @@ def test_damaged_entries_are_told_of_and_made_anew(
         assert cache.get(b"key") is None
     cache.put(b"key", b"payload")
     assert cache.get(b"key") == b"payload"
+
+
+def test_many_damaged_entries_are_told_of_once(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    keys = [bytes([number]) for number in range(5)]
+    for key in keys:
+        cache.put(key, b"payload")
+    for entry in cache_folder.entries(tmp_path):
+        entry.path.write_bytes(b"something else")
+    with pytest.warns(CacheWarning) as told:
+        assert [cache.get(key) for key in keys] == [None] * 5
+    assert len(told) == 1
+
+
+def test_a_failed_write_names_the_file(tmp_path: Path) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield b"begun"
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "net.owx").write_bytes(b"old")
+    with pytest.raises(OSError, match=r"No space left.*net\.owx"):
+        write_atomically(tmp_path / "net.owx", pieces())
+    assert [file.name for file in tmp_path.iterdir()] == ["net.owx"]
+    assert (tmp_path / "net.owx").read_bytes() == b"old"
 
 
 def test_an_entry_under_another_name_is_not_taken(tmp_path: Path) -> None:

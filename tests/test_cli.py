@@ -114,6 +114,20 @@ def test_a_bug_says_how_to_report_it(capsys, monkeypatch):
     assert "bug in opweave" in error
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="streams are closed by a shell")
+@pytest.mark.parametrize("closed", [">&-", ">&- <&-", "> /dev/full"])
+def test_output_that_cannot_be_written_is_told_once(closed: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'"$0" -m opweave --version {closed}', sys.executable],
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == Exit.FILES
+    assert done.stderr.startswith("opweave: standard output cannot be written: ")
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_closed_pipe_is_quiet():
     script = f"{sys.executable} -m opweave ops --table | head -1"
     run = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
