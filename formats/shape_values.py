@@ -110,7 +110,10 @@ class ShapeValues:
         key = (value, position)
         if key not in self._measured:
             source = self.as_int64(value)
-            name = f"{self._prefix}{value}.{position}".replace(" ", "_")
+            # Without the number that the graph appended, which another reading may not give.
+            stem, _, number = value.node.rpartition("_")
+            node = stem if number.isdecimal() and stem in self.graph else value.node
+            name = f"{self._prefix}{node}.{position}".replace(" ", "_")
             self._measured[key] = self.graph.measure(source, position, name, lower)
         return self._measured[key]
 

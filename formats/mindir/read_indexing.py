@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ...ir import Extent, UnsupportedError, Value
+from ...ir import Extent, UnsupportedError, Value, broadcast
 from ...ir import dim as dims
 from ...ir.data_type import is_float
 from .context import Context, ops
@@ -97,16 +97,12 @@ def _gather_nd(g: Context, x: Value, indices: Value) -> Value:
 
 @reads("MaskedSelect")
 def _masked_select(g: Context, x: Value, mask: Value) -> Value:
-    shape = _joined(g, x, mask)
-    x, mask = g.add(ops.expand, x, shape=shape), g.add(ops.expand, mask, shape=shape)
+    shape = broadcast(g.shape(x), g.shape(mask), what="MaskedSelect")
+    x, mask = (v if g.shape(v) == shape else g.add(ops.expand, v, shape=shape) for v in (x, mask))
     size = dims.product(shape)
     flat, chosen = g.reshape(x, (size,)), g.reshape(g.cast(mask, "bool"), (size,))
     kept, count = g.add_node(ops.compress, (flat, chosen), {"axis": 0}).outputs
     return g.slice_axis(kept, 0, 0, g.shapes.measure(count, 0))
-
-
-def _joined(g: Context, x: Value, y: Value) -> tuple[Extent, ...]:
-    return g.type(g.add(ops.logical_and, g.cast(x, "bool"), g.cast(y, "bool"))).shape
 
 
 @reads("NonZero")

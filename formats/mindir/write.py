@@ -15,9 +15,10 @@ from ...compiler.atomic import write_atomically
 from ...ir import Array, Graph, LazyArray, LimitError, ModelError, TensorType, UnsupportedError
 from .. import record_cipher
 from .encode import fill_result, fill_type, little_endian
+from .model_writer import ModelWriter, Name
 from .region import type_of_array
 from .schema import OUTPUT_NAMES, message
-from .writer import ModelWriter, Name, Writer
+from .writer import Writer
 
 # Weights beyond this are put into a data file, as MindSpore does.
 _INLINE_BYTES = 1 << 30

@@ -23,24 +23,30 @@ from ...ir import (
 )
 from ...ir import dim as dims
 from .element_types import IDS
-from .encode import fill_function_result, fill_result, fill_value
+from .encode import fill_function_result, fill_result
+from .model_writer import ModelWriter, Name
 from .schema import message
+
+__all__ = ["Name", "Writer", "find_writer", "load_writers", "writes"]
 
 # A writer takes the Writer, the node and its operands' names (None: left out), and returns the
 # name of its result, or one for each output.
 NodeWriter = Callable[..., Any]
 
 _WRITERS: dict[str, NodeWriter] = {}
-_MODULES = ("elementwise", "movement", "neural", "pooling", "recurrent", "detection", "control")
+_MODULES = (
+    "elementwise",
+    "movement",
+    "neural",
+    "pooling",
+    "recurrent",
+    "detection",
+    "selection",
+    "control",
+)
 
 # Numbers of mind_ir.PrimitiveProto.PrimType.
 _PRIMITIVE, _FUNCTION = 1, 2
-
-
-class Name(str):
-    """The name of a node's result, a parameter, an input or a function."""
-
-    __slots__ = ()
 
 
 def writes(*names: str) -> Callable[[NodeWriter], NodeWriter]:
@@ -69,69 +75,6 @@ def find_writer(name: str) -> NodeWriter | None:
     return _WRITERS.get(name)
 
 
-class ModelWriter:
-    """What the graphs of one model share: constants, parameters, primitives, functions."""
-
-    def __init__(self, graph_name: str) -> None:
-        self.graph_name = graph_name
-        self.constants: list[Any] = []
-        self.primitives: list[Any] = []
-        self.functions: list[Any] = []
-        # Arrays that become parameters: name, the array.
-        self.parameters: list[tuple[str, Array | LazyArray]] = []
-        self.items: list[str] = []
-        self.taken: set[str] = {graph_name}
-        self._constants: dict[tuple[int | None, bytes], Name] = {}
-        self._parameters: dict[int, Name] = {}
-        self._primitives: dict[bytes, str] = {}
-
-    def fresh(self, stem: str) -> Name:
-        """A name that is not in use in the model."""
-        name, number = stem, 1
-        while name in self.taken:
-            number += 1
-            name = f"{stem}_{number}"
-        self.taken.add(name)
-        return Name(name)
-
-    def constant(self, item: Any, identity: int | None = None, stem: str = "") -> Name:
-        """A Constant node for a Python value or array.
-
-        Equal ones are shared, but those of different ``identity`` are kept apart.
-        """
-        proto = message("AttributeProto")(name="value")
-        fill_value(proto, item)
-        key = (identity, proto.SerializeToString(deterministic=True))
-        if key not in self._constants:
-            name = self.fresh(stem or f"constant_{len(self.constants)}")
-            node = message("NodeProto")(op_type="Constant", name=name, output=[name])
-            node.attribute.append(proto)
-            self.constants.append(node)
-            self._constants[key] = name
-        return self._constants[key]
-
-    def parameter(self, name: str, held: Array | LazyArray) -> Name:
-        """A parameter of the model; an array that several graphs hold is stored once."""
-        key = id(held)
-        if key not in self._parameters:
-            own = self.fresh(name)
-            self.parameters.append((own, held))
-            self._parameters[key] = self.fresh(f"{self.graph_name}:{own}")
-        return self._parameters[key]
-
-    def primitive(self, op_type: str, kind: int, attributes: Mapping[str, Any]) -> str:
-        """The key of a primitive in the table of primitives."""
-        proto = message("PrimitiveProto")(op_type=op_type, prim_type=kind)
-        for name, item in attributes.items():
-            fill_value(proto.attribute.add(name=name), item)
-        key = proto.SerializeToString(deterministic=True)
-        if key not in self._primitives:
-            proto.name = f"{op_type}:{len(self.primitives) + 1}"
-            self.primitives.append(proto)
-            self._primitives[key] = proto.name
-        return self._primitives[key]
-
-
 class Writer:
     """Writes one Graph: the model's, or the body of a branch or loop as a function."""
 
@@ -147,6 +90,8 @@ class Writer:
         self._given: dict[Value, Name] = {}
         self._shaped: dict[Value, tuple[Name, tuple[Extent, ...]]] = {}
         self._refused: set[Value] = set()
+        # The elements of vectors of whole numbers that extents are measured by.
+        self._scalars: dict[Value, list[Name]] = {}
         self._extents: dict[Extent, Any] = {}
         self._scope = ""
 
@@ -187,6 +132,12 @@ class Writer:
     def give_raw(self, value: Value, name: Name, dtype: str) -> None:
         """Say that MindSpore's result for ``value`` has another element type."""
         self._raw[value] = (name, dtype)
+
+    def give_scalars(self, value: Value, names: Sequence[Name]) -> None:
+        """Say which scalars the elements of a vector of whole numbers are."""
+        self._scalars[value] = list(names)
+        array = self.function("TupleToTensor", self.tuple_of(names), IDS["int64"])
+        self.names[value] = array
 
     def type(self, value: Value | None) -> TensorType:
         """The type of a value that is there."""
@@ -308,7 +259,14 @@ class Writer:
     def symbol(self, name: str) -> Name:
         """The scalar that a symbol stands for."""
         if name in self.graph.symbols:
-            raise UnsupportedError(f"the extent {name!r} is found by the run")
+            value, position = self.graph.symbols[name]
+            if value not in self._scalars:
+                if value in self._refused:
+                    raise UnsupportedError(f"the extent {name!r} is found by the run")
+                whole = self.function("TensorToTuple", self.name(value))
+                count = self.type(value).static_shape[0]
+                self._scalars[value] = [self.item(whole, k) for k in range(count)]
+            return self._scalars[value][position]
         for value in self.graph.inputs if self.parent is None else ():
             for axis, extent in enumerate(self.graph.type(value).shape):
                 if dims.symbol_name(extent) == name:
