@@ -206,12 +206,27 @@ def test_bfloat16_is_what_numpy_reads_as_two_bytes(pairs: Program, tmp_path: Pat
     assert output[0].tobytes() == array_of("bfloat16", 2).tobytes()
 
 
-def test_not_a_number_is_a_number_like_others(lenet: Program) -> None:
+def test_not_a_number_is_computed_with_and_told_of(lenet: Program) -> None:
     x = images()
     x[0] = np.nan
-    found = loaded(lenet(stdin=npy(x)).stdout)
+    x[1, 0, :2, 0] = np.inf, -np.inf
+    done = lenet(stdin=npy(x))
+    said = "lenet: note: input 'x' has 1024 elements that are not a number (NaN)\n"
+    assert (done.returncode, done.stderr.decode()) == (OK, said)
+    found = loaded(done.stdout)
     np.testing.assert_array_equal(found, lenet.session(x))
     assert np.isnan(found[0]).all()
+
+
+def test_not_a_number_of_each_type(pairs: Program) -> None:
+    arrays = {dtype: array_of(dtype, 2) for dtype in DTYPES}
+    kinds = ("float16", "bfloat16", "float32", "float64")
+    for dtype in kinds:
+        arrays[dtype].flat[0] = -np.nan
+    lines = pairs(stdin=npz(**arrays)).stderr.decode().splitlines()
+    assert len(lines) == len(kinds)
+    for dtype, line in zip(kinds, lines, strict=True):
+        assert f"input '{dtype}' has 1 elements" in line
 
 
 # --- what is refused --------------------------------------------------------------------------

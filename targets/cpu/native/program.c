@@ -182,6 +182,20 @@ static int32_t check_output(const struct ow_arguments *arguments, struct ow_mess
 
 /* --- actions ---------------------------------------------------------------------------------- */
 
+/* They are computed with like others, but are seldom meant. */
+static void tell_of_not_numbers(const struct ow_value *inputs)
+{
+    uint64_t count;
+    int32_t number;
+
+    for (number = 0; number < about->input_count; number++) {
+        count = ow_count_not_numbers(&inputs[number]);
+        if (count > 0)
+            fprintf(stderr, "%s: note: input '%s' has %llu elements that are not a number (NaN)\n",
+                    about->name, about->inputs[number].name, (unsigned long long)count);
+    }
+}
+
 static int32_t run(const struct ow_arguments *arguments, struct ow_model *model,
                    const struct ow_value *inputs, struct ow_value *outputs,
                    struct ow_message *message)
@@ -189,6 +203,7 @@ static int32_t run(const struct ow_arguments *arguments, struct ow_model *model,
     int32_t status = ow_infer(model, inputs, outputs, message);
 
     if (status == OW_OK) {
+        tell_of_not_numbers(inputs);
         status = write_results(arguments, outputs, message);
         ow_free_values(outputs, about->output_count);
     }

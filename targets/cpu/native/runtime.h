@@ -62,6 +62,9 @@ void ow_settle(struct ow_model *model);
 uint64_t ow_element_bytes(int32_t type);
 const char *ow_type_name(int32_t type);
 
+/* How many elements are not a number. */
+uint64_t ow_count_not_numbers(const struct ow_value *value);
+
 /* "float32[1, 3, n]", cut to the room there is. */
 void ow_show_shape(char *text, size_t room, int32_t type, int32_t rank, const int64_t *extents,
                    const char *const *extent_texts);

@@ -31,6 +31,31 @@ const char *ow_type_name(int32_t type)
     return is_type(type) ? types[type].name : "unknown";
 }
 
+/* Not a number: what lies above infinity when the sign is left out. */
+static uint64_t infinity_of(int32_t type)
+{
+    return type == OW_FLOAT16    ? 0x7c00
+           : type == OW_BFLOAT16 ? 0x7f80
+           : type == OW_FLOAT32  ? 0x7f800000
+           : type == OW_FLOAT64  ? 0x7ff0000000000000
+                                 : 0;
+}
+
+uint64_t ow_count_not_numbers(const struct ow_value *value)
+{
+    uint64_t infinity = infinity_of(value->type), width = ow_element_bytes(value->type);
+    uint64_t place, element, found = 0;
+
+    if (infinity == 0)
+        return 0;
+    for (place = 0; place + width <= value->bytes; place += width) {
+        element = 0; /* systems that this is for keep the lowest byte first */
+        memcpy(&element, (const unsigned char *)value->data + place, (size_t)width);
+        found += (element & ((uint64_t)1 << (8 * width - 1)) - 1) > infinity;
+    }
+    return found;
+}
+
 int ow_count_bytes(int32_t type, int32_t rank, const int64_t *extents, uint64_t *bytes)
 {
     uint64_t total = ow_element_bytes(type);
