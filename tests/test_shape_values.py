@@ -83,9 +83,8 @@ def test_integer_division_goes_towards_zero() -> None:
     numbers = [dim.evaluate(rows, {"n": n, "m": 1}) for n in (0, 3, 4, 5, 6, 7)]
     assert (numbers, third) == ([-2, -1, 0, 0, 0, 1], 0)
     by_unknown_sign = made.add("div", made.shape, made.add("sub", made.shape, made.number(2)))
-    assert any(
-        str(extent).startswith(str(by_unknown_sign)) for extent in made.found(by_unknown_sign)
-    )
+    # The symbol is named after the node, without the number that tells it from others.
+    assert any(str(extent).startswith("div.") for extent in made.found(by_unknown_sign))
 
 
 def test_run_time_elements_are_measured_where_they_matter() -> None:
