@@ -1,7 +1,8 @@
-"""Products in seven eighths of the multiplications, at three vector widths against float64."""
+"""Products in 7/8 or 49/64 of the multiplications, at three vector widths against float64."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,8 @@ def assert_near(found: Array, wanted: Array) -> None:
 @pytest.mark.parametrize("width", [4, 8, 16])
 @COMPILED
 @given(
-    half_rows=st.integers(1, 40),
+    levels=st.integers(1, 2),
+    part_rows=st.integers(1, 40),
     chunks=st.integers(1, 4),
     depth=st.integers(1, 40),
     pairs=st.integers(1, 3),
@@ -59,7 +61,8 @@ def assert_near(found: Array, wanted: Array) -> None:
 )
 def test_any_cut(
     width: int,
-    half_rows: int,
+    levels: int,
+    part_rows: int,
     chunks: int,
     depth: int,
     pairs: int,
@@ -68,9 +71,11 @@ def test_any_cut(
     limited: bool,
 ) -> None:
     panel = 2 * width
-    rows, inner, columns = 2 * half_rows, 2 * chunks * depth, 2 * pairs * panel
-    columns -= missing * (panel - 1) // 3  # the last panel has at least one column
-    plan = StrassenPlan(rows, inner, columns, pairs, chunks, depth, panel, width)
+    parts = 1 << levels
+    rows, inner, columns = parts * part_rows, parts * chunks * depth, parts * pairs * panel
+    if levels == 1:
+        columns -= missing * (panel - 1) // 3  # the last panel has at least one column
+    plan = StrassenPlan(rows, inner, columns, levels, pairs, chunks, depth, panel, width)
     x, w, bias = random((rows, inner)), random((inner, columns), 1), random((columns,), 2)
     packed = pack_quarters(w, plan)
     np.testing.assert_allclose(unpack_quarters(packed, columns), w, rtol=0, atol=1e-6)
@@ -109,7 +114,6 @@ def test_more_rows_than_stay_in_the_caches(rows: int) -> None:
     plan = strassen_plan(*x.shape, 448, 16)
     assert plan is not None
     assert plan.groups > 1
-    assert plan.by_rows == (rows == 1200)
     graph = Graph()
     value = graph.input("x", TensorType.of(x))
     graph.output(graph.add(matmul, value, graph.param(w, "w")))
@@ -151,6 +155,36 @@ def test_the_same_bits_on_two_threads() -> None:
     x = random((128, 192))
     one, two = (compile_graph(two_products(), threads=threads) for threads in (1, 2))
     np.testing.assert_array_equal(one(x), two(x))
+
+
+@pytest.mark.parametrize(("rows", "inner", "columns"), [(128, 768, 384), (512, 1536, 1024)])
+def test_two_levels_have_the_same_bits_on_two_threads(rows: int, inner: int, columns: int) -> None:
+    """The work is cut by columns, or by rows, and the sums are the same."""
+    x, w, bias = random((rows, inner)), random((inner, columns), 1), random((columns,), 2)
+    found = []
+    for threads in (1, 2):
+        graph = Graph()
+        value = graph.input("x", TensorType.of(x))
+        value = graph.add(matmul, value, graph.param(w, "w"))
+        graph.output(graph.add(relu, graph.add(add, value, graph.param(bias, "bias"))))
+        session = compile_graph(graph, threads=threads, vector_bits=512)
+        (node,) = [n for n in session.graph.operators() if n.op is strassen_matmul]
+        assert session.graph.type(node.inputs[1]).shape[0] == 7
+        found.append(np.asarray(session(x)))
+    np.testing.assert_array_equal(*found)
+    assert_near(found[0], np.maximum(x.astype(np.float64) @ w + bias, 0))
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+@pytest.mark.parametrize("threads", [1, 2, 3, 4, 16])
+def test_items_for_threads(levels: int, threads: int) -> None:
+    for rows, inner, columns in ((128, 768, 768), (256, 3120, 1024), (400, 512, 512)):
+        plan = strassen_plan(rows, inner, columns, 16, levels)
+        assert plan is not None
+        cut = replace(plan, threads=threads)
+        assert cut.groups * cut.parts >= min(threads, plan.pairs)
+        assert sum(cut.heights) == cut.half_rows
+        assert (cut.depth, cut.packed_shape) == (plan.depth, plan.packed_shape)
 
 
 def test_what_it_does_not_do() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import partial
 from weakref import WeakKeyDictionary
 
 from ....ir import Array, Extent, Graph, LazyArray, Node, TensorType, Value
@@ -58,11 +59,12 @@ def product_candidates(graph: Graph, product: Product, choices: Choices) -> list
         )
         for panel in panels
     ]
-    plan = None if choices.exact else strassen_plan(rows, product.inner, product.columns, width)
-    if plan is not None:
-        made = lambda: _strassen(graph, product, plan)  # noqa: E731
-        far = plan.rows * plan.columns > _FAR_RESULTS and plan.depth < _LONG_SUMS
-        found.append(Candidate("strassen", seconds * (OTHERWISE if far else _SAVED), made))
+    for levels, name in () if choices.exact else ((1, "strassen"), (2, "strassen twice")):
+        plan = strassen_plan(rows, product.inner, product.columns, width, levels)
+        if plan is not None:
+            made = partial(_strassen, graph, product, plan, choices.threads)
+            far = plan.rows * plan.columns > _FAR_RESULTS and plan.depth < _LONG_SUMS
+            found.append(Candidate(name, seconds * (OTHERWISE if far else _SAVED**levels), made))
     return found
 
 
@@ -87,7 +89,7 @@ def _packed(graph: Graph, product: Product, panel: int, width: int) -> Value:
     )
 
 
-def _strassen(graph: Graph, product: Product, plan: StrassenPlan) -> Value:
+def _strassen(graph: Graph, product: Product, plan: StrassenPlan, threads: int) -> Value:
     node = product.node
     packed = packed_parameter(
         graph,
@@ -96,7 +98,7 @@ def _strassen(graph: Graph, product: Product, plan: StrassenPlan) -> Value:
         lambda array: pack_quarters(product.matrix(array), plan),
         ("quarters", product.form, plan),
     )
-    attributes = {"columns": plan.columns, "width": plan.width}
+    attributes = {"columns": plan.columns, "width": plan.width, "threads": threads}
     return graph.add(
         strassen_matmul, product.x, packed, name=node.name, origin=node.origin, **attributes
     )

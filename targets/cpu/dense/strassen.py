@@ -9,7 +9,6 @@ of the matrices, not element by element; with matrices of like elements they are
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -17,8 +16,9 @@ from ....ir import Array, Call, Cost, ModelError, Operand, TensorType, workspace
 from ....ir.dim import product
 from ....ops.define import operator
 from ..emitted import EmittedBody
+from ..spatial.scratch import Scratch
 from .epilogue import Epilogue, applied
-from .strassen_plan import BLOCK, QUARTERS, StrassenPlan, unpack_quarters
+from .strassen_plan import PRODUCTS, QUARTERS, StrassenPlan, unpack_quarters
 from .strassen_writer import StrassenWriter
 
 
@@ -32,13 +32,15 @@ def strassen_matmul(
     *,
     columns: int,
     width: int,
+    threads: int = 1,
     low: float = -math.inf,
     high: float = math.inf,
 ) -> Array:
     """``x`` [..., K] times a matrix [K, columns] packed by ``pack_quarters``.
 
     ``bias``, ``residual``, ``low`` and ``high`` are the epilogue (see :mod:`.epilogue`),
-    ``ahead`` weights that are needed next (see :mod:`.read_ahead`).
+    ``ahead`` weights that are needed next (see :mod:`.read_ahead`). The work is cut for
+    ``threads``; what is computed is the same for any number of them.
     """
     result = x.astype(np.float64) @ unpack_quarters(packed, columns)
     return applied(result, bias, low, high, residual).astype(x.dtype)
@@ -54,15 +56,20 @@ def _(
     *,
     columns: int,
     width: int,
+    threads: int,
     low: float,
     high: float,
 ) -> TensorType:
-    if x.rank < 1 or packed.rank != 5:
+    if x.rank < 1 or packed.rank != 6:
         raise ModelError(f"strassen product of {x} and {packed}")
-    pairs, chunks, quarters, depth, panel = packed.static_shape
-    if x.shape[-1] != 2 * chunks * depth or quarters != QUARTERS or panel % width:
+    stages, chunks, pairs, quarters, depth, panel = packed.static_shape
+    if stages not in (1, PRODUCTS) or quarters != QUARTERS or panel % width:
         raise ModelError(f"strassen product of {x} and {packed}")
-    if not (2 * pairs - 1) * panel < columns <= 2 * pairs * panel:
+    parts = 2 if stages == 1 else 4
+    if x.shape[-1] != parts * chunks * depth:
+        raise ModelError(f"strassen product of {x} and {packed}")
+    most = parts * pairs * panel
+    if not (most - panel < columns <= most if stages == 1 else columns == most):
         raise ModelError(f"strassen product of {x} and {packed} with {columns} columns")
     if bias is not None and bias.shape != (columns,):
         raise ModelError(f"strassen product with {columns} columns and a bias {bias}")
@@ -82,6 +89,7 @@ def _(
     *,
     columns: int,
     width: int,
+    threads: int,
     low: float,
     high: float,
 ) -> Cost:
@@ -101,67 +109,25 @@ def _(
     *,
     columns: int,
     width: int,
+    threads: int,
     low: float,
     high: float,
 ) -> list[Call] | None:
     rows = product(x.shape[:-1])
-    if not isinstance(rows, int) or rows % 2 or rows == 0:
+    stages, chunks, pairs, _, depth, panel = packed.type.static_shape
+    levels = 1 if stages == 1 else 2
+    if not isinstance(rows, int) or rows % (1 << levels) or rows == 0:
         return None
-    pairs, chunks, _, depth, panel = packed.type.static_shape
-    plan = StrassenPlan(rows, 2 * chunks * depth, columns, pairs, chunks, depth, panel, width)
-    factors = workspace("factors", x.dtype, (plan.row_factors,))
-    matrix = x.view(rows, plan.inner)
+    inner = chunks * depth << levels
+    plan = StrassenPlan(rows, inner, columns, levels, pairs, chunks, depth, panel, width, threads)
+    items = plan.groups * plan.parts
+    scratch = Scratch(plan.row_factors, items)
+    sums = workspace("sums", x.dtype, (plan.sums,))
+    matrix = x.view(rows, inner)
     added = (bias, ahead, residual)
     more = tuple(operand.flat() for operand in added if operand is not None)
     epilogue = Epilogue(bias is not None, low, high)
-    writer = StrassenWriter(plan, epilogue, ahead is not None, residual is not None)
-    body = EmittedBody("strassen_matmul", writer.key, 4 + len(more), columns, writer.write)
-    heights = plan.heights
-    sizes = (chunks, depth, heights[0], heights.count(heights[0]), len(heights))
-    operands = (matrix, packed.flat(), out.view(rows, columns), factors, *more)
-    return [
-        Call(_row_factors, (matrix, factors), items=rows // 2, scalars=(rows // 2, *sizes)),
-        Call(body, operands, items=pairs * plan.groups),
-    ]
-
-
-def _tile_of(row: Any, high: Any, highest: Any) -> Any:
-    """The tile that a row is in: the ``highest`` first ones have ``high`` rows, others one less."""
-    below = row - highest * high
-    return row // high if below < 0 else highest + below // (high - 1)
-
-
-def _row_of(row: Any, high: Any, highest: Any) -> Any:
-    """Which row of its tile a row is."""
-    below = row - highest * high
-    return row % high if below < 0 else below % (high - 1)
-
-
-def _row_factors(item, x, factors, half, chunks, depth, high, highest, tiles):  # type: ignore[no-untyped-def]
-    """What the products take of one row of the upper half and one of the lower half.
-
-    In the order of the tiles: A11, A12, S2, S3, A22, S1, S4.
-    """
-    tile, row = _tile_of(item, high, highest), _row_of(item, high, highest)
-    blocks = (depth + BLOCK - 1) // BLOCK
-    size = blocks * high * BLOCK
-    for chunk in range(chunks):
-        base = (chunk * tiles + tile) * 7 * size + row * BLOCK
-        for block in range(blocks):
-            target = base + block * high * BLOCK
-            left = 2 * chunk * depth + block * BLOCK
-            right = left + depth
-            for k in range(min(BLOCK, depth - block * BLOCK)):
-                a11 = x[item, left + k]
-                a12 = x[item, right + k]
-                a21 = x[half + item, left + k]
-                a22 = x[half + item, right + k]
-                s1 = a21 + a22
-                s2 = s1 - a11
-                factors[target + k] = a11
-                factors[target + size + k] = a12
-                factors[target + 2 * size + k] = s2
-                factors[target + 3 * size + k] = a11 - a21
-                factors[target + 4 * size + k] = a22
-                factors[target + 5 * size + k] = s1
-                factors[target + 6 * size + k] = a12 - s2
+    writer = StrassenWriter(plan, epilogue, ahead is not None, residual is not None, scratch)
+    operands = (matrix, packed.flat(), out.view(rows, columns), sums, *scratch.views, *more)
+    body = EmittedBody("strassen_matmul", writer.key, len(operands), columns, writer.write)
+    return [scratch.clear(), Call(body, operands, items=items)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,19 +10,21 @@ import numpy as np
 from ....ir import Array, Extent
 from .tile import largest_rows
 
-# Steps of one register tile: with so many, what is done between tiles takes little time, and
-# all that a pair of panels needs stays in the second cache.
-_MOST_DEPTH = 520
-_LEAST_DEPTH = 96
-# With fewer rows it is the weights' way from memory that takes the time.
-_LEAST_ROWS = 32
-# Floats of packed rows that stay in the second cache, and in the last one.
-MOST_FACTORS, _MOST_SHARED_FACTORS = 200_000, 3_000_000
-# Fewer items would not be shared out evenly.
-_LEAST_ITEMS = 24
+# Steps of one register tile: with so many, what is done between tiles takes little time. Two
+# levels are worth more than that.
+_MOST_DEPTH, _LEAST_DEPTH = 520, (96, 64)
+# Steps that are enough for all packed rows of a chunk to stay in the second cache.
+_ENOUGH_DEPTH = 128
+# With fewer rows it is the weights' way from memory that takes the time, or tiles are too low.
+_LEAST_ROWS, _LEAST_HEIGHT = 32, 10
+# Floats of packed rows that stay in the second cache, beside two pairs of panels.
+_MOST_FACTORS = 120_000
 # With fewer columns the sums of rows take the time that is saved: the sooner, the more packed
 # rows there are, up to where they come from memory.
-_LEAST_COLUMNS, _FACTORS_A_COLUMN, _ALWAYS_ENOUGH_COLUMNS = 96, 6_000, 384
+_LEAST_COLUMNS, _FACTORS_A_COLUMN, _ALWAYS_ENOUGH_COLUMNS = 160, 6_000, 384
+_FACTORS_A_COLUMN_TWICE = 3_000
+# Two levels take longer sums, or more columns to share the packed rows.
+_LEAST_DEPTH_TWICE, _LEAST_COLUMNS_TWICE = 192, 512
 _PANEL_VECTORS = 2
 # Steps whose factors stand together in the packed rows: one cache line of each row.
 BLOCK = 16
@@ -32,56 +35,84 @@ PRODUCTS, QUARTERS = 7, 4
 class StrassenPlan:
     """How a product is cut: ``rows`` x ``inner`` times ``inner`` x ``columns``.
 
-    The inner extent is cut in ``chunks`` of two times ``depth``, each a product of quarters of
-    its own. A panel of the left half of the columns goes together with one of the right half;
-    there are ``pairs`` of them, each of ``panel`` columns. An item is a pair and a group of the
-    tiles that the rows are cut in.
+    With two ``levels`` each of the seven products is computed by seven products itself: a stage.
+    A stage's inner extent is cut in ``chunks`` of two times ``depth``, each a product of quarters
+    of its own. A panel of the left half of the columns goes together with one of the right half;
+    there are ``pairs`` of them, each of ``panel`` columns. An item is a group of the tiles that
+    a quarter's rows are cut in, and some neighbouring pairs, cut for so many ``threads``.
     """
 
     rows: int
     inner: int
     columns: int
+    levels: int
     pairs: int
     chunks: int
     depth: int
     panel: int
     width: int
+    threads: int = 1
+
+    @property
+    def stages(self) -> int:
+        """Products by seven products."""
+        return PRODUCTS if self.levels == 2 else 1
 
     @property
     def packed_shape(self) -> tuple[int, ...]:
         """Shape of the packed quarters of the constant matrix."""
-        return (self.pairs, self.chunks, QUARTERS, self.depth, self.panel)
+        return (self.stages, self.chunks, self.pairs, QUARTERS, self.depth, self.panel)
 
     @property
     def half(self) -> int:
-        """Columns of the left half."""
+        """Columns of the left half of a stage."""
         return self.pairs * self.panel
+
+    @property
+    def half_rows(self) -> int:
+        """Rows of the upper half of a stage."""
+        return self.rows >> self.levels
 
     @property
     def last(self) -> int:
         """Columns of the right half's last panel."""
-        return self.columns - self.half - (self.pairs - 1) * self.panel
+        return self.panel if self.levels == 2 else self.columns - (2 * self.pairs - 1) * self.panel
 
     @property
     def heights(self) -> tuple[int, ...]:
         """Rows of the register tiles of a half, the highest first."""
-        half = self.rows // 2
-        tiles = -(-half // largest_rows(self.width, self.panel // self.width))
+        half, tiles = self.half_rows, self._least_tiles
+        if self.groups > self._least_groups:
+            tiles = _multiple(tiles, self.groups)
         return tuple(half // tiles + (number < half % tiles) for number in range(tiles))
 
     @property
-    def groups(self) -> int:
-        """Groups of tiles: those of one stay in the second cache, and items are many or even."""
-        tiles = len(self.heights)
-        groups = min(tiles, -(-tiles * PRODUCTS * self.factor_size // MOST_FACTORS))
-        while groups < tiles and (self.pairs * groups < _LEAST_ITEMS or self.pairs * groups % 2):
-            groups += 1
-        return groups
+    def _least_tiles(self) -> int:
+        return -(-self.half_rows // largest_rows(self.width, self.panel // self.width))
 
     @property
-    def by_rows(self) -> bool:
-        """True when pair after pair comes by a group of rows, not the other way round."""
-        return self.row_factors > _MOST_SHARED_FACTORS
+    def _least_groups(self) -> int:
+        """Groups of tiles whose packed rows of a chunk stay in the second cache."""
+        tiles = self._least_tiles
+        size = -(-self.half_rows // tiles) * self.blocks * BLOCK
+        return min(tiles, -(-tiles * PRODUCTS * size // _MOST_FACTORS))
+
+    @property
+    def stays(self) -> bool:
+        """True where all packed rows of a chunk stay in the second cache."""
+        return self._least_groups == 1
+
+    @property
+    def groups(self) -> int:
+        """Groups of tiles: as many for each thread, of as many tiles, if these are not too low."""
+        even = _multiple(self._least_groups, self.threads)
+        tiles = _multiple(self._least_tiles, even)
+        return even if self.half_rows // tiles >= _LEAST_HEIGHT else self._least_groups
+
+    @property
+    def parts(self) -> int:
+        """Parts of the pairs: the fewest that give each thread an item, for each packs rows."""
+        return min(self.pairs, -(-self.threads // self.groups))
 
     @property
     def blocks(self) -> int:
@@ -95,27 +126,56 @@ class StrassenPlan:
 
     @property
     def row_factors(self) -> int:
-        """Floats of all packed rows: [chunk, tile, product, block, row of the tile, step]."""
-        return self.chunks * len(self.heights) * PRODUCTS * self.factor_size
+        """Floats of an item's packed rows of a chunk: [tile, product, block, row, step]."""
+        return -(-len(self.heights) // self.groups) * PRODUCTS * self.factor_size
+
+    @property
+    def quarters(self) -> int:
+        """Quarters of a stage's result, of all that are kept."""
+        return QUARTERS if self.levels == 1 else QUARTERS * QUARTERS
+
+    @property
+    def tile_size(self) -> int:
+        """Floats of a register tile."""
+        return self.heights[0] * self.panel
+
+    @property
+    def sums(self) -> int:
+        """Floats of the sums under way: [pair, tile, quarter, quarter of it, row, column]."""
+        if self.levels == self.chunks == 1:
+            return 0
+        return self.pairs * len(self.heights) * self.quarters * self.tile_size
 
 
-def strassen_plan(rows: Extent, inner: int, columns: int, width: int) -> StrassenPlan | None:
+def strassen_plan(
+    rows: Extent, inner: int, columns: int, width: int, levels: int = 1
+) -> StrassenPlan | None:
     """The plan; None where the product is better computed as it is, or cannot be cut."""
     if not isinstance(rows, int) or rows < _LEAST_ROWS:
         return None
-    if rows % 2 or inner % 2:
+    parts = 1 << levels
+    if rows % parts or inner % parts:
         return None
     panel = _PANEL_VECTORS * width
     panels = -(-columns // panel)
-    if panels % 2:
+    if panels % parts or (levels == 2 and columns % panel):
         return None
-    half = inner // 2
-    possible = range(-(-half // _MOST_DEPTH), half // _LEAST_DEPTH + 1)
-    chunks = next((count for count in possible if half % count == 0), None)
-    if chunks is None:
+    pairs, steps = panels // parts, inner // parts
+    possible = range(-(-steps // _MOST_DEPTH), steps // _LEAST_DEPTH[levels - 1] + 1)
+    plans = [
+        StrassenPlan(rows, inner, columns, levels, pairs, chunks, steps // chunks, panel, width)
+        for chunks in possible
+        if steps % chunks == 0
+    ]
+    if not plans:
         return None
-    plan = StrassenPlan(rows, inner, columns, panels // 2, chunks, half // chunks, panel, width)
-    enough = _LEAST_COLUMNS + plan.row_factors // _FACTORS_A_COLUMN
+    plan = next((p for p in plans if p.depth >= _ENOUGH_DEPTH and p.stays), plans[0])
+    factors = rows * inner * (7 / 4) ** levels
+    if levels == 2:
+        if plan.heights[-1] < _LEAST_HEIGHT or columns < factors / _FACTORS_A_COLUMN_TWICE:
+            return None
+        return plan if plan.depth >= _LEAST_DEPTH_TWICE or columns >= _LEAST_COLUMNS_TWICE else None
+    enough = _LEAST_COLUMNS + factors / _FACTORS_A_COLUMN
     return plan if columns >= min(enough, _ALWAYS_ENOUGH_COLUMNS) else None
 
 
@@ -123,21 +183,48 @@ def pack_quarters(weights: Array, plan: StrassenPlan) -> Array:
     """``weights`` [inner, columns] as quarters of pairs of panels, zeros behind the last column.
 
     In the place of the second quarter, upper right, is the sum T2 = B22 - B12 + B11 of
-    :mod:`.strassen_writer`: all others are differences of two of these four.
+    :mod:`.strassen_writer`: all others are differences of two of these four. With two levels
+    it is the second factors of the seven stages that are packed so.
     """
-    padded = np.zeros((plan.inner, 2 * plan.half), weights.dtype)
-    padded[:, : plan.columns] = weights
-    cut = padded.reshape(plan.chunks, 2, plan.depth, 2, plan.pairs, plan.panel)
-    packed = cut.transpose(4, 0, 1, 3, 2, 5).reshape(plan.packed_shape)
-    upper, _, _, lower = (packed[:, :, k].astype(np.float64) for k in range(QUARTERS))
-    packed[:, :, 1] = lower - packed[:, :, 1] + upper
+    stages: Sequence[Array]
+    if plan.levels == 2:
+        a, b, c, d = _quarters(weights.astype(np.float64))
+        t1 = b - a
+        t2 = d - t1
+        stages = (a, c, t2, d - b, t1, c - t2, d)
+    else:
+        padded = np.zeros((plan.inner, 2 * plan.half), weights.dtype)
+        padded[:, : plan.columns] = weights
+        stages = (padded,)
+    packed = np.empty(plan.packed_shape, weights.dtype)
+    for stage, target in zip(stages, packed, strict=True):
+        cut = stage.reshape(plan.chunks, 2, plan.depth, 2, plan.pairs, plan.panel)
+        parts = cut.transpose(0, 4, 1, 3, 2, 5).reshape(plan.packed_shape[1:])
+        target[...] = parts
+        upper, right, _, lower = (parts[:, :, k].astype(np.float64) for k in range(QUARTERS))
+        target[:, :, 1] = lower - right + upper
     return packed
 
 
 def unpack_quarters(packed: Array, columns: int) -> Array:
-    """The matrix that :func:`pack_quarters` packed, in float64; a quarter of it was rounded."""
-    pairs, chunks, _, depth, panel = packed.shape
+    """The matrix that :func:`pack_quarters` packed, in float64; parts of it were rounded."""
+    stages, chunks, pairs, _, depth, panel = packed.shape
     parts = packed.astype(np.float64)
-    parts[:, :, 1] = parts[:, :, 3] - parts[:, :, 1] + parts[:, :, 0]
-    cut = parts.reshape(pairs, chunks, 2, 2, depth, panel).transpose(1, 2, 4, 3, 0, 5)
-    return cut.reshape(chunks * 2 * depth, 2 * pairs * panel)[:, :columns]
+    parts[:, :, :, 1] = parts[:, :, :, 3] - parts[:, :, :, 1] + parts[:, :, :, 0]
+    cut = parts.reshape(stages, chunks, pairs, 2, 2, depth, panel).transpose(0, 1, 3, 5, 4, 2, 6)
+    found = cut.reshape(stages, chunks * 2 * depth, 2 * pairs * panel)
+    if stages == 1:
+        return np.asarray(found[0, :, :columns])
+    a, c, _, _, t1, _, d = found
+    return np.block([[a, t1 + a], [c, d]])
+
+
+def _multiple(number: int, of: int) -> int:
+    return -(-number // of) * of
+
+
+def _quarters(matrix: Array) -> tuple[Array, Array, Array, Array]:
+    """Upper left, upper right, lower left, lower right."""
+    half, middle = matrix.shape[0] // 2, matrix.shape[1] // 2
+    upper, lower = matrix[:half], matrix[half:]
+    return upper[:, :middle], upper[:, middle:], lower[:, :middle], lower[:, middle:]

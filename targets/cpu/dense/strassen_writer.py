@@ -1,72 +1,80 @@
-"""Emits the seven products of :mod:`.strassen`, three chains that share register tiles.
+"""Emits the products of :mod:`.strassen`: seven, in three chains that share register tiles.
 
 With the quarters A of the rows and B of the weights, their sums
 
     S1 = A21 + A22, S2 = S1 - A11, S3 = A11 - A21, S4 = A12 - S2
     T1 = B12 - B11, T2 = B22 - T1, T3 = B22 - B12, T4 = B21 - T2
 
-and the products
+and the products, in this order everywhere,
 
-    P1 = A11 B11, P2 = A12 B21, P3 = S4 B22, P4 = A22 T4, P5 = S1 T1, P6 = S2 T2, P7 = S3 T3
+    P1 = A11 B11, P2 = A12 B21, P6 = S2 T2, P7 = S3 T3, P5 = S1 T1, P4 = A22 T4, P3 = S4 B22
 
 the quarters of the result are
 
     C11 = P1 + P2, C21 = P1 + P6 + P7 + P4, C22 = P1 + P6 + P7 + P5, C12 = P1 + P6 + P5 + P3
 
 so that a chain of tiles goes on adding where another one ended, and only three tiles are kept,
-in the first cache.
+in the first cache. With two levels each product is a stage that is computed by seven products,
+and the quarters of the result are themselves where sums are kept.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from llvmlite import ir
 
 from ..emitted import Finish
-from ..spatial.loops import for_each, repeat
+from ..spatial.loops import for_each
+from ..spatial.scratch import Scratch
 from ..spatial.winograd_region import choose
 from .epilogue import Epilogue
-from .fetch import Share, fetch
-from .strassen_plan import BLOCK, MOST_FACTORS, PRODUCTS, QUARTERS, StrassenPlan
-from .tile import (
-    F32,
-    Accumulators,
-    Shape,
-    add_tile,
-    address,
-    constant,
-    emit_tile,
-    load_lanes,
-    store_tile,
-)
+from .strassen_chain import CHAINS, KEPT, POINTER, Chain, Kind, shared_sum
+from .strassen_plan import BLOCK, PRODUCTS, QUARTERS, StrassenPlan
+from .strassen_rows import RowPacking
+from .tile import F32, address, constant
 
-POINTER = ir.PointerType()
-# Of each product, in the order of the packed rows: the packed quarter of the weights, and which
-# one is subtracted from it; they are B11, T2, B21 and B22.
-_PANELS: tuple[tuple[int, int | None], ...] = (
-    (0, None),
-    (2, None),
-    (1, None),
-    (1, 0),
-    (2, 1),
-    (3, 1),
-    (3, None),
-)
-# Of each chain: its products, and how many quarters of the result it gives.
-_CHAINS: tuple[tuple[tuple[int, ...], int], ...] = (((0, 1), 1), ((2, 3, 4), 1), ((5, 6), 2))
-_KEPT = 3
-# Blocks of steps by which packed rows are fetched ahead where not all of them stay in the caches.
-_BLOCKS_AHEAD = 4
-_UNROLL = 2
 _LINE = 16  # floats of a cache line
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """To which quarter of the result a product is added, and what it is written to.
+
+    It begins from nothing without a ``source``. The quarter is finished by a stage that
+    ``ends``, and by one that is ``shared`` with another one of the sums.
+    """
+
+    source: int | None
+    target: int
+    ends: bool = False
+    shared: bool = False
+
+
+_C11, _C12, _C21, _C22 = range(4)
+_ONCE = (_Stage(None, _C11, ends=True),)
+# C12 is P1, then P1 + P6; C21 is P1 + P6 + P7, to which P5 in C22 is added.
+_TWICE = (
+    _Stage(None, _C12),
+    _Stage(_C12, _C11, ends=True),
+    _Stage(_C12, _C12),
+    _Stage(_C12, _C21),
+    _Stage(None, _C22, shared=True),
+    _Stage(_C21, _C21, ends=True),
+    _Stage(_C12, _C12, ends=True),
+)
 
 
 class StrassenWriter:
     """Emits one product."""
 
-    def __init__(self, plan: StrassenPlan, epilogue: Epilogue, ahead: bool, adds: bool) -> None:
+    def __init__(
+        self, plan: StrassenPlan, epilogue: Epilogue, ahead: bool, adds: bool, scratch: Scratch
+    ) -> None:
+        """``scratch`` is where items pack their rows: they stay in the second cache."""
         self.plan, self.epilogue, self.ahead, self.adds = plan, epilogue, ahead, adds
+        self.scratch = scratch
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -74,7 +82,7 @@ class StrassenWriter:
         return (self.plan, self.epilogue, self.ahead, self.adds)
 
     def write(self, function: ir.Function, finish: Finish) -> None:
-        """The body: a panel of the left and one of the right half of the columns, some rows."""
+        """The body: some panels of the left and the right half of the columns, some rows."""
         _Body(self, function, finish).write()
 
 
@@ -85,52 +93,137 @@ class _Body:
         plan = self.plan = writer.plan
         self.epilogue, self.finish = writer.epilogue, finish
         self.builder = builder = ir.IRBuilder(function.append_basic_block("entry"))
-        item, self.packed, self.out, self.factors = (function.args[k] for k in (0, 4, 6, 9))
-        more = function.args[11:]
+        item, self.x, self.packed, self.out, self.sums, memory, flags = (
+            function.args[k] for k in (0, 1, 4, 6, 9, 11, 13)
+        )
+        more = function.args[15:]
+        self.scratch = writer.scratch
+        self.factors, self.slot = self.scratch.borrow(builder, memory, flags)
+        self.packing = RowPacking(plan, function)
         self.bias: ir.Value | None = None
         if self.epilogue.biased:
             self.bias, more = more[0], more[2:]
-        self.ahead = (more[0], more[1]) if writer.ahead else None
+        self.ahead = more[0] if writer.ahead else None
         self.residual = more[-2] if writer.adds else None
         # Floats of the weights that come next: what one step of a tile is to fetch of them.
         tiles = len(plan.heights)
         steps = tiles // plan.groups * PRODUCTS * plan.depth
         self.ahead_step = min(-(-QUARTERS * plan.depth * plan.panel // steps), _LINE)
-        self.kept = builder.alloca(F32, _KEPT * plan.heights[0] * plan.panel)
+        self.kept = builder.alloca(F32, KEPT * plan.heights[0] * plan.panel)
         self.kept.align, self.kept.type = 64, POINTER
-        groups, pairs = constant(plan.groups), constant(plan.pairs)
-        after = builder.add(item, constant(1))
-        if plan.by_rows:
-            self.pair, group = builder.srem(item, pairs), builder.sdiv(item, pairs)
-            self.following_pair = builder.srem(after, pairs)
-        else:
-            self.pair, group = builder.sdiv(item, groups), builder.srem(item, groups)
-            self.following_pair = builder.sdiv(after, groups)
-        self.is_end = builder.icmp_signed("==", after, constant(plan.pairs * plan.groups))
+        self.is_end = builder.icmp_signed("==", item, constant(plan.groups * plan.parts - 1))
+        groups, parts = constant(plan.groups), constant(plan.parts)
+        group, part = builder.sdiv(item, parts), builder.srem(item, parts)
+        following = builder.srem(builder.add(part, constant(1)), parts)
         self.first_tile, self.end_tile = (
             builder.sdiv(builder.mul(number, constant(tiles)), groups)
             for number in (group, builder.add(group, constant(1)))
         )
+        self.first_pair, self.end_pair, self.following_pair = (
+            builder.sdiv(builder.mul(number, constant(plan.pairs)), parts)
+            for number in (part, builder.add(part, constant(1)), following)
+        )
+        self.stages = _TWICE if plan.levels == 2 else _ONCE
 
     def write(self) -> None:
-        """All chunks of the inner extent, one after the other."""
-        builder, chunks = self.builder, self.plan.chunks
-        self._chunk(constant(0), True, chunks == 1)
-        if chunks > 2:
-            for_each(
-                builder,
-                chunks - 2,
-                lambda k: self._chunk(builder.add(k, constant(1)), False, False),
-            )
-        if chunks > 1:
-            self._chunk(constant(chunks - 1), False, True)
+        """All chunks of all stages, one after the other."""
+        builder = self.builder
+        for_each(builder, self.plan.stages * self.plan.chunks, self._chunk)
+        self.scratch.give_back(builder, self.slot)
         builder.ret(constant(0))
 
-    def _chunk(self, chunk: ir.Value, is_first: bool, is_last: bool) -> None:
+    def _of_stage(self, stage: ir.Value, values: Sequence[int]) -> ir.Value:
+        """The value of a stage, of those of all stages."""
+        found: ir.Value = constant(values[0])
+        for number, value in enumerate(values):
+            if value != values[0]:
+                is_it = self.builder.icmp_signed("==", stage, constant(number))
+                found = self.builder.select(is_it, constant(value), found)
+        return found
+
+    def _chunk(self, number: ir.Value) -> None:
+        """All pairs of the item, each with all rows of it."""
+        builder, plan = self.builder, self.plan
+        chunks = constant(plan.chunks)
+        stage, chunk = builder.sdiv(number, chunks), builder.srem(number, chunks)
+        is_first = builder.icmp_signed("==", chunk, constant(0))
+        is_last = builder.icmp_signed("==", chunk, constant(plan.chunks - 1))
+
+        def is_of(values: Sequence[bool]) -> ir.Value:
+            found = self._of_stage(stage, [int(value) for value in values])
+            return builder.icmp_signed("!=", found, constant(0))
+
+        self.starts = builder.and_(is_first, is_of([s.source is None for s in self.stages]))
+        self.ends = builder.and_(is_last, is_of([s.ends for s in self.stages]))
+        self.shares = builder.and_(is_last, is_of([s.shared for s in self.stages]))
+        rows, columns = plan.rows // 2, plan.columns // 2
+        self.down = self._of_stage(stage, [s.target // 2 * rows for s in self.stages])
+        self.across = self._of_stage(stage, [s.target % 2 * columns for s in self.stages])
+        self.target, self.source = (
+            self._of_stage(stage, [which * QUARTERS * plan.tile_size for which in quarters])
+            for quarters in (
+                [s.target for s in self.stages],
+                [s.target if s.source is None else s.source for s in self.stages],
+            )
+        )
+        self.source = builder.select(is_first, self.source, self.target)
+        self._choose_chains()
+        self._pack(self.packing.of_stage(builder, stage), chunk)
+
+        def one(k: ir.Value) -> None:
+            pair = builder.add(self.first_pair, k)
+            self._pair(number, pair, self._upcoming(number, pair))
+
+        for_each(builder, builder.sub(self.end_pair, self.first_pair), one)
+
+    def _choose_chains(self) -> None:
+        """The function of each chain of tiles for this chunk of this stage."""
+        builder, plan = self.builder, self.plan
+        kinds = {
+            Kind(stage.source is None and chunk == 0, stage.ends and chunk == plan.chunks - 1)
+            for stage in self.stages
+            for chunk in range(plan.chunks)
+        }
+        first, *others = sorted(kinds)
+        self.chains = {}
+        for number in range(len(CHAINS)):
+            for height in set(plan.heights):
+                for columns in {plan.panel, plan.last if number == 2 else plan.panel}:
+                    function: ir.Value = self._chain(number, height, columns, first)
+                    for kind in others:
+                        same = (
+                            builder.icmp_signed("==", found, ir.Constant(found.type, wanted))
+                            for found, wanted in zip((self.starts, self.ends), kind, strict=True)
+                        )
+                        other = self._chain(number, height, columns, kind)
+                        function = builder.select(builder.and_(*same), other, function)
+                    self.chains[number, height, columns] = function
+
+    def _chain(self, number: int, height: int, columns: int, kind: Kind) -> ir.Function:
+        """A chain of tiles as a function of its own; inlined tiles are slower."""
+        chain = Chain(
+            self.plan, self.epilogue, number, height, columns, kind, self.ahead_step,
+            self.residual is not None,
+        )  # fmt: skip
+        return chain.function(self.builder.function)
+
+    def _pair(self, number: ir.Value, pair: ir.Value, coming: ir.Value) -> None:
         """All rows of the item, tile by tile."""
         builder, plan = self.builder, self.plan
-        b = self._panels(self.pair, chunk)
-        coming = self._upcoming(chunk) if self.ahead is not None else None
+        b = self._panels(number, pair)
+
+        def one(tile: ir.Value, row: ir.Value, height: int) -> None:
+            here = builder.sub(tile, self.first_tile)
+            factors = self._factors(here)
+            part = PRODUCTS * plan.depth * self.ahead_step
+            fetched = address(builder, coming, builder.mul(here, constant(part)))
+            self._tiles(pair, tile, row, height, factors, b, fetched)
+
+        self._each_tile(one)
+
+    def _each_tile(self, body: Callable[[ir.Value, ir.Value, int], None]) -> None:
+        """What is done with each tile of the item: its number, its first row and its height."""
+        builder, plan = self.builder, self.plan
         start = done = 0
         for height in sorted(set(plan.heights), reverse=True):
             count = plan.heights.count(height)
@@ -145,255 +238,142 @@ class _Body:
             ) -> None:
                 tile = builder.add(first, k)
                 row = builder.add(builder.mul(tile, constant(height)), constant(start))
-                number = builder.add(builder.mul(chunk, constant(len(plan.heights))), tile)
-                place = builder.mul(number, constant(PRODUCTS * plan.factor_size))
-                fetched = None
-                if coming is not None:
-                    part = PRODUCTS * plan.depth * self.ahead_step
-                    here = builder.sub(tile, self.first_tile)
-                    fetched = address(builder, coming, builder.mul(here, constant(part)))
-                factors = address(builder, self.factors, place)
-                self._tiles(row, height, factors, b, fetched, is_first, is_last)
+                body(tile, row, height)
 
             for_each(builder, builder.sub(end, first), one)
             start += count * height
             done += count
 
-    def _panels(self, pair: ir.Value, chunk: ir.Value) -> ir.Value:
-        """The packed quarters of a pair of panels."""
-        builder, plan = self.builder, self.plan
-        group = builder.add(builder.mul(pair, constant(plan.chunks)), chunk)
-        size = QUARTERS * plan.depth * plan.panel
-        return address(builder, self.packed, builder.mul(group, constant(size)))
+    def _factors(self, tile: ir.Value) -> ir.Value:
+        """The packed rows of one of the item's tiles."""
+        size = PRODUCTS * self.plan.factor_size
+        return address(self.builder, self.factors, self.builder.mul(tile, constant(size)))
 
-    def _upcoming(self, chunk: ir.Value) -> ir.Value:
-        """What is needed after a chunk: the next one, the next item's first, or what is ahead."""
+    def _pack(self, packing: ir.Value, chunk: ir.Value) -> None:
+        """Pack all rows of the item for one chunk of a stage."""
         builder, plan = self.builder, self.plan
-        after = builder.add(chunk, constant(1))
-        is_last = builder.icmp_signed("==", after, constant(plan.chunks))
-        first = self._panels(self.following_pair, constant(0))
-        own = builder.select(is_last, first, self._panels(self.pair, after))
-        assert self.ahead is not None
-        return builder.select(builder.and_(is_last, self.is_end), self.ahead[0], own)
+        source = address(builder, self.x, builder.mul(chunk, constant(2 * plan.depth)))
+
+        def one(tile: ir.Value, first: ir.Value, height: int) -> None:
+            target = self._factors(builder.sub(tile, self.first_tile))
+
+            def row(k: ir.Value) -> None:
+                at = builder.mul(builder.add(first, k), constant(plan.inner))
+                to = address(builder, target, builder.mul(k, constant(BLOCK)))
+                builder.call(packing, [address(builder, source, at), to])
+
+            for_each(builder, height, row)
+
+        self._each_tile(one)
+
+    def _panels(self, number: ir.Value, pair: ir.Value) -> ir.Value:
+        """The packed quarters of a pair of panels of a chunk."""
+        builder, plan = self.builder, self.plan
+        which = builder.add(builder.mul(number, constant(plan.pairs)), pair)
+        size = QUARTERS * plan.depth * plan.panel
+        return address(builder, self.packed, builder.mul(which, constant(size)))
+
+    def _upcoming(self, number: ir.Value, pair: ir.Value) -> ir.Value:
+        """What comes after a pair: the next one, the next chunk's or item's first, or others."""
+        builder, plan = self.builder, self.plan
+        after = builder.add(pair, constant(1))
+        is_first = builder.icmp_signed("==", after, self.end_pair)
+        last = constant(plan.stages * plan.chunks - 1)
+        is_last = builder.icmp_signed("==", number, last)
+        first = builder.select(
+            is_last,
+            self._panels(constant(0), self.following_pair),
+            self._panels(builder.add(number, constant(1)), self.first_pair),
+        )
+        own = builder.select(is_first, first, self._panels(number, after))
+        if self.ahead is None:
+            return own
+        is_end = builder.and_(is_last, builder.and_(is_first, self.is_end))
+        return builder.select(is_end, self.ahead, own)
 
     def _tiles(
         self,
+        pair: ir.Value,
+        tile: ir.Value,
         row: ir.Value,
         height: int,
         factors: ir.Value,
         b: ir.Value,
-        fetched: ir.Value | None,
-        is_first: bool,
-        is_last: bool,
+        fetched: ir.Value,
     ) -> None:
-        """The tiles of four quarters of the result: ``height`` rows of each half."""
+        """The tiles of four quarters of a stage's result: ``height`` rows of each half."""
         builder, plan = self.builder, self.plan
-        upper, lower = row, builder.add(row, constant(plan.rows // 2))
-        left = builder.mul(self.pair, constant(plan.panel))
+        upper = builder.add(self.down, row)
+        lower = builder.add(upper, constant(plan.half_rows))
+        left = builder.add(self.across, builder.mul(pair, constant(plan.panel)))
         right = builder.add(left, constant(plan.half))
 
-        def chain(number: int, rows: tuple[ir.Value, ...], column: ir.Value, columns: int) -> None:
-            products, _ = _CHAINS[number]
-            arguments = [address(builder, factors, products[0] * plan.factor_size), b, self.kept]
-            added: list[ir.Value] = []
-            for r in rows:
-                place = builder.add(builder.mul(r, constant(plan.columns)), column)
-                arguments.append(address(builder, self.out, place))
-                if self.residual is not None and is_last:
-                    added.append(address(builder, self.residual, place))
-            arguments += added
-            if self.bias is not None and is_first:
-                arguments.append(address(builder, self.bias, column))
-            if fetched is not None:
-                part = products[0] * plan.depth * self.ahead_step
-                arguments.append(address(builder, fetched, part))
-            function = self._function(number, height, columns, is_first, is_last)
-            builder.call(function, arguments)
+        which = builder.add(builder.mul(pair, constant(len(plan.heights))), tile)
+        size = plan.quarters * plan.tile_size
+        sums = address(builder, self.sums, builder.mul(which, constant(size)))
+        source, target = (address(builder, sums, part) for part in (self.source, self.target))
+        # What a stage's quarters are: C11, C12, C21, C22.
+        places = [
+            builder.add(builder.mul(r, constant(plan.columns)), column)
+            for r in (upper, lower)
+            for column in (left, right)
+        ]
 
-        def right_half(columns: int) -> None:
-            chain(2, (lower, upper), right, columns)
-            if is_last:
+        def out(quarter: int) -> ir.Value:
+            return address(builder, self.out, places[quarter])
+
+        def added(quarters: Sequence[int], column: ir.Value) -> list[ir.Value]:
+            """The epilogue's operands."""
+            found = []
+            if self.residual is not None:
+                found = [address(builder, self.residual, places[k]) for k in quarters]
+            return [*found, address(builder, self.bias, column)] if self.bias is not None else found
+
+        def chain(number: int, quarters: Sequence[int], column: ir.Value, columns: int) -> None:
+            own = [address(builder, target, k * plan.tile_size) for k in quarters]
+            targets = [
+                builder.select(self.ends, out(k), place)
+                for k, place in zip(quarters, own, strict=True)
+            ]
+            sources = [address(builder, source, k * plan.tile_size) for k in quarters]
+            arguments = [factors, b, self.kept, *targets, *sources, *added(quarters, column)]
+            builder.call(self.chains[number, height, columns], [*arguments, fetched])
+
+        chain(0, (_C11,), left, plan.panel)
+        chain(1, (_C21,), left, plan.panel)
+        self._by_width(pair, lambda columns: chain(2, (_C22, _C12), right, columns))
+        shares = any(stage.shared for stage in self.stages)
+        if shares:
+            shared = shared_sum(
+                builder.function, plan, self.epilogue, height, self.residual is not None
+            )
+            with builder.if_then(self.shares):
+                for k in range(QUARTERS):
+                    own = [
+                        address(builder, sums, (which * QUARTERS + k) * plan.tile_size)
+                        for which in (_C22, _C12, _C21)
+                    ]
+                    builder.call(shared, [out(k), *own, *added((k,), right if k % 2 else left)])
+        is_done = builder.or_(self.ends, self.shares) if shares else self.ends
+        with builder.if_then(is_done):
+
+            def finish(columns: int) -> None:
                 for r in (upper, lower):
                     self.finish(builder, r, height, right, columns)
 
-        chain(0, (upper,), left, plan.panel)
-        chain(1, (lower,), left, plan.panel)
-        if plan.last == plan.panel:
-            right_half(plan.panel)
-        else:
-            is_partial = builder.icmp_signed("==", self.pair, constant(plan.pairs - 1))
-            with builder.if_else(is_partial) as (then, otherwise):
-                with then:
-                    right_half(plan.last)
-                with otherwise:
-                    right_half(plan.panel)
-        if is_last:
+            self._by_width(pair, finish)
             for r in (upper, lower):
                 self.finish(builder, r, height, left, plan.panel)
 
-    def _function(
-        self, number: int, height: int, columns: int, is_first: bool, is_last: bool
-    ) -> ir.Function:
-        """A chain of tiles as a function of its own; inlined tiles are slower."""
-        module: Any = self.builder.module
-        kind = f"{number}.{height}x{columns}.{is_first:d}{is_last:d}"
-        name = f"{self.builder.function.name}.chain{kind}"
-        if name in module.globals:
-            return module.globals[name]
-        _, results = _CHAINS[number]
-        biased = self.bias is not None and is_first
-        pointers = 3 + results
-        adds = results if self.residual is not None and is_last else 0
-        count = pointers + adds + biased + (self.ahead is not None)
-        function = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER] * count), name)
-        function.linkage = "internal"
-        function.attributes.add("noinline")
-        for argument in function.args[:pointers]:
-            argument.add_attribute("noalias")
-        chain = _Chain(self, function, number, height, columns, is_last)
-        chain.write(is_first, is_last)
-        return function
-
-
-class _Chain:
-    """One chain of tiles while it is written."""
-
-    def __init__(
-        self,
-        body: _Body,
-        function: ir.Function,
-        number: int,
-        height: int,
-        columns: int,
-        is_last: bool,
-    ) -> None:
-        plan = self.plan = body.plan
-        self.builder = ir.IRBuilder(function.append_basic_block("entry"))
-        self.epilogue, self.number, self.columns = body.epilogue, number, columns
-        self.shape = Shape(height, plan.panel // plan.width, plan.width)
-        self.vector = ir.VectorType(F32, plan.width)
-        self.products, results = _CHAINS[number]
-        arguments = list(function.args)
-        self.factors = arguments.pop(0)
-        self.panels = arguments.pop(0)
-        self.kept = arguments.pop(0)
-        self.results = [arguments.pop(0) for _ in range(results)]
-        adds = results if body.residual is not None and is_last else 0
-        self.residuals = [arguments.pop(0) for _ in range(adds)]
-        self.fetched = arguments.pop() if body.ahead is not None else None
-        self.ahead_step = body.ahead_step
-        self.bias = arguments.pop() if arguments else None
-
-    def write(self, is_first: bool, is_last: bool) -> None:
-        """The chain; P1, P1 + P6 and P1 + P6 + P7 are kept for those that follow."""
-        if self.number == 0:
-            acc = self._product(0, None)
-            self._keep(0, acc)
-            self._result(0, self._product(1, acc), is_first, is_last)
-        elif self.number == 1:
-            acc = self._product(0, self._load_kept(0))
-            self._keep(1, acc)
-            acc = self._product(1, acc)
-            self._keep(2, acc)
-            self._result(0, self._product(2, acc), is_first, is_last)
-        else:
-            acc = self._product(0, None)
-            self._result(0, self._sum(acc, self._load_kept(2)), is_first, is_last)
-            acc = self._product(1, self._sum(acc, self._load_kept(1)))
-            self._result(1, acc, is_first, is_last)
-        self.builder.ret_void()
-
-    def _product(self, number: int, start: Accumulators | None) -> Accumulators:
-        """One product, added to ``start``; each block of steps fetches some weights."""
-        builder, plan, shape = self.builder, self.plan, self.shape
-        vectors = shape.vectors
-        if start is None:
-            start = [[ir.Constant(self.vector, None)] * vectors for _ in range(shape.rows)]
-        size = plan.depth * plan.panel
-        panel, other = _PANELS[self.products[number]]
-        less = None if other is None else (other - panel) * size
-        places = [
-            address(builder, self.factors, number * plan.factor_size),
-            address(builder, self.panels, panel * size),
-        ]
-        if self.fetched is not None:
-            part = number * plan.depth * self.ahead_step
-            places.append(address(builder, self.fetched, part))
-        sizes = [plan.heights[0] * BLOCK, BLOCK * plan.panel, BLOCK * self.ahead_step]
-
-        def steps(count: int, at: list[ir.Value], flat: list[ir.Value]) -> list[ir.Value]:
-            acc = [flat[k : k + vectors] for k in range(0, len(flat), vectors)]
-            share = (
-                Share(at[2], constant(4 * self.ahead_step)) if self.fetched is not None else None
-            )
-            acc = emit_tile(
-                builder, at[0], at[1], count, shape, BLOCK, 1, plan.panel, acc, share, _UNROLL, less
-            )
-            return [value for row in acc for value in row]
-
-        def block(_: ir.Value, carried: list[ir.Value]) -> list[ir.Value]:
-            at, flat = carried[: len(places)], carried[len(places) :]
-            if plan.row_factors > MOST_FACTORS:
-                for line in range(shape.rows):
-                    offset = _BLOCKS_AHEAD * sizes[0] + line * _LINE
-                    fetch(builder, address(builder, at[0], offset))
-            flat = steps(BLOCK, at, flat)
-            moved = [address(builder, place, size) for place, size in zip(at, sizes, strict=False)]
-            return [*moved, *flat]
-
-        carried = [*places, *(value for row in start for value in row)]
-        whole, rest = divmod(plan.depth, BLOCK)
-        if whole:
-            carried = repeat(builder, whole, carried, block)
-        flat = carried[len(places) :]
-        if rest:
-            flat = steps(rest, carried, flat)
-        return [flat[k : k + vectors] for k in range(0, len(flat), vectors)]
-
-    def _place(self, number: int) -> ir.Value:
-        return address(self.builder, self.kept, number * self.plan.heights[0] * self.plan.panel)
-
-    def _keep(self, number: int, acc: Accumulators) -> None:
-        panel = self.plan.panel
-        store_tile(self.builder, acc, self._place(number), self.shape, panel, panel)
-
-    def _load_kept(self, number: int) -> Accumulators:
-        return self._load(self._place(number), self.plan.panel, self.plan.panel)
-
-    def _load(self, place: ir.Value, row: int, columns: int) -> Accumulators:
-        """``columns`` columns of a tile in memory whose rows are ``row`` apart."""
-        builder, shape = self.builder, self.shape
-
-        def vector(i: int, j: int) -> ir.Value:
-            here = address(builder, place, i * row + j * shape.width)
-            lanes = min(columns - j * shape.width, shape.width)
-            if lanes <= 0:
-                return ir.Constant(self.vector, None)
-            return load_lanes(builder, here, shape.width, lanes)
-
-        return [[vector(i, j) for j in range(shape.vectors)] for i in range(shape.rows)]
-
-    def _sum(self, left: Accumulators, right: Accumulators) -> Accumulators:
-        return [
-            [self.builder.fadd(a, b) for a, b in zip(row, other, strict=True)]
-            for row, other in zip(left, right, strict=True)
-        ]
-
-    def _result(self, number: int, acc: Accumulators, is_first: bool, is_last: bool) -> None:
-        """Add what earlier chunks gave, or the bias, and write."""
-        builder, shape, place = self.builder, self.shape, self.results[number]
-        if not is_first:
-            acc = self._sum(acc, self._load(place, self.plan.columns, self.columns))
-        elif self.bias is not None:
-            acc = self._sum(acc, [self._bias()] * shape.rows)
-        if self.residuals:
-            row = self.plan.columns
-            acc = add_tile(builder, acc, self.residuals[number], shape, row, self.columns)
-        if is_last:
-            acc = self.epilogue.end(builder, acc)
-        store_tile(builder, acc, place, shape, self.plan.columns, self.columns)
-
-    def _bias(self) -> list[ir.Value]:
-        start = self.epilogue.start(self.builder, self.bias, self.columns, self.plan.width)
-        rest = self.shape.vectors - len(start)
-        return [*start, *[ir.Constant(self.vector, None)] * rest]
+    def _by_width(self, pair: ir.Value, write: Callable[[int], None]) -> None:
+        """What is done with the columns of a panel of the right half; the last may be narrow."""
+        builder, plan = self.builder, self.plan
+        if plan.last == plan.panel:
+            write(plan.panel)
+            return
+        is_last = builder.icmp_signed("==", pair, constant(plan.pairs - 1))
+        with builder.if_else(is_last) as (then, otherwise):
+            with then:
+                write(plan.last)
+            with otherwise:
+                write(plan.panel)

@@ -212,6 +212,29 @@ def store_tile(
                 masked_store(builder, acc[i][j], place, lanes)
 
 
+def load_tile(
+    builder: ir.IRBuilder, c: ir.Value, shape: Shape, c_row: int, columns: int
+) -> Accumulators:
+    """What lies in memory as `store_tile` writes it; zeros behind the last column."""
+
+    def vector(i: int, j: int) -> ir.Value:
+        lanes = min(columns - j * shape.width, shape.width)
+        if lanes <= 0:
+            return zeros(shape.width)
+        place = address(builder, c, i * c_row + j * shape.width)
+        return load_lanes(builder, place, shape.width, lanes)
+
+    return [[vector(i, j) for j in range(shape.vectors)] for i in range(shape.rows)]
+
+
+def sum_of_tiles(builder: ir.IRBuilder, left: Accumulators, right: Accumulators) -> Accumulators:
+    """One tile plus another."""
+    return [
+        [builder.fadd(a, b) for a, b in zip(row, other, strict=True)]
+        for row, other in zip(left, right, strict=True)
+    ]
+
+
 def add_tile(
     builder: ir.IRBuilder,
     acc: Accumulators,
@@ -221,16 +244,7 @@ def add_tile(
     columns: int,
 ) -> Accumulators:
     """The accumulators plus what lies in memory as `store_tile` writes it."""
-    result: Accumulators = []
-    for i in range(shape.rows):
-        result.append(list(acc[i]))
-        for j in range(shape.vectors):
-            place = address(builder, c, i * c_row + j * shape.width)
-            lanes = min(columns - j * shape.width, shape.width)
-            if lanes > 0:
-                value = load_lanes(builder, place, shape.width, lanes)
-                result[i][j] = builder.fadd(acc[i][j], value)
-    return result
+    return sum_of_tiles(builder, acc, load_tile(builder, c, shape, c_row, columns))
 
 
 def load_lanes(builder: ir.IRBuilder, place: ir.Value, width: int, lanes: int) -> ir.Value:
