@@ -40,6 +40,7 @@ _MODULES = (
     "neural",
     "pooling",
     "recurrent",
+    "resizing",
     "detection",
     "selection",
     "control",
