@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import signal
 import sys
@@ -31,9 +30,6 @@ class Exit(IntEnum):
     BUG = 70
     INTERRUPTED = 130
     TERMINATED = 143
-
-
-_OF_STREAMS = (errno.EBADF, errno.ENOSPC, errno.EIO)
 
 
 class Terminated(BaseException):
@@ -69,21 +65,23 @@ def run_command(command: click.Command, arguments: Sequence[str]) -> int:
         return Exit.FILES if isinstance(error, click.FileError) else Exit.USAGE
     except BaseException as error:
         status, message = status_of(error)
-        if isinstance(error, OSError):
-            _drop_output()
+        if isinstance(error, OSError) and not error.filename and not _drop_output():
+            message = f"standard output cannot be written: {message}"
         if status is Exit.BUG:
             traceback.print_exception(error, file=sys.stderr)
         print(f"opweave: {message}", file=sys.stderr)
         return status
 
 
-def _drop_output() -> None:
-    """What could not be written to standard output: Python must not try, and complain, again."""
+def _drop_output() -> bool:
+    """Whether all was written to standard output; of what cannot be, Python must not complain."""
     try:
         sys.stdout.flush()
+        return True
     except (OSError, ValueError):
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
 
 
 def status_of(error: BaseException) -> tuple[int, str]:
@@ -100,10 +98,7 @@ def status_of(error: BaseException) -> tuple[int, str]:
     if isinstance(error, MemoryError):
         return Exit.LIMIT, f"out of memory: {error}"
     if isinstance(error, OSError):
-        # Files are named by their errors: what is left are the streams.
         where = f"{error.filename}: " if error.filename else ""
-        if error.errno in _OF_STREAMS and not where:
-            where = "standard output cannot be written: "
         return Exit.FILES, f"{where}{error.strerror or error}"
     return Exit.BUG, (
         f"{type(error).__name__}: {error}\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -122,6 +123,7 @@ def test_output_that_cannot_be_written_is_told_once(closed: str) -> None:
         stderr=subprocess.PIPE,
         text=True,
         check=False,
+        env={**os.environ, "PYTHONUNBUFFERED": ""},
     )
     assert done.returncode == Exit.FILES
     assert done.stderr.startswith("opweave: standard output cannot be written: ")

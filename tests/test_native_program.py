@@ -498,6 +498,13 @@ def test_a_static_program_without_the_systems_compiler(
     np.testing.assert_array_equal(found, ow.compile("lenet")(x))
 
 
+def test_a_compiler_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", "false")
+    with pytest.raises(link.LinkError, match=r"false failed.*CC names another"):
+        ow.build("lenet", tmp_path / "net")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("name", "options", "error", "said"),
     [

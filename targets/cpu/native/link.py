@@ -6,6 +6,7 @@ and for other systems.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import platform
@@ -13,13 +14,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from ....compiler.atomic import write_atomically
-from ....ir import Error, UnsupportedError
+from ....ir import UnsupportedError
 from ..package.container import digest_of
 from ..package.save import NamedProgram, weight_pieces
 from .describe import WEIGHTS, WEIGHTS_START, description_text
@@ -39,8 +40,8 @@ _FLAGS: Final = ("-std=c11", "-O2", "-fPIC", "-fvisibility=hidden", "-pthread")
 _LINKER_FLAGS: Final = ("-pthread", "-Wl,-z,noexecstack", "-Wl,-z,relro", "-Wl,-z,now", "-s")
 
 
-class LinkError(Error):
-    """The C compiler refused; its own message is part of this one's."""
+class LinkError(UnsupportedError):
+    """The C compiler that is there refused; its own message is part of this one's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,10 @@ class Compiler:
         )
         if done.returncode != 0:
             said = done.stderr.strip() or f"it ended with status {done.returncode}"
-            raise LinkError(f"{' '.join(self.command)} failed: {said}")
+            raise LinkError(
+                f"{' '.join(self.command)} failed, so nothing was linked (CC names another C "
+                f"compiler; a package, -o model.owx, needs none): {said}"
+            )
 
 
 def compiler_for(system: str | None, *, static: bool = False) -> Compiler | None:
@@ -110,8 +114,7 @@ def build_library(build: Build, path: Path) -> list[Path]:
     header = path.with_suffix(".h")
     prefix = identifier(path.stem)
     text = (_SOURCES / "library.h.in").read_text().replace("@PREFIX@", prefix)
-    with tempfile.TemporaryDirectory(prefix="opweave-") as place:
-        folder = Path(place)
+    with _folder() as folder:
         (folder / "library.h").write_text(text)
         defined = [f"-DOW_PREFIX={prefix}"]
         # Object code made by LLVM shows its functions; two models in a process must not meet.
@@ -125,8 +128,20 @@ def build_library(build: Build, path: Path) -> list[Path]:
 def build_program(build: Build, path: Path) -> list[Path]:
     """Link a stand-alone program at ``path``; the files written. Raises as build_library."""
     flags = ["-static"] if build.static else []
+    with _folder() as folder:
+        return _link(build, path, folder, _PROGRAM_SOURCES, flags, ["-DOW_PROGRAM"])
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    """A folder to link in; errors of files in it that name none name it."""
     with tempfile.TemporaryDirectory(prefix="opweave-") as place:
-        return _link(build, path, Path(place), _PROGRAM_SOURCES, flags, ["-DOW_PROGRAM"])
+        try:
+            yield Path(place)
+        except OSError as error:
+            if error.filename is None:
+                error.filename = place
+            raise
 
 
 def identifier(name: str) -> str:
