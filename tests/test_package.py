@@ -112,6 +112,28 @@ def test_weights_move_to_large_pages_while_others_run(tmp_path: Path) -> None:
     assert_same_bits(loaded.run(None, feed), expected)
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells of its memory")
+def test_weights_are_in_memory_once(tmp_path: Path) -> None:
+    path = ow.save(ow.compile("bilstm", threads=1), tmp_path / "net")
+    script = (
+        "import sys, threading, numpy as np, opweave\n"
+        "def peak():\n"
+        "    lines = open('/proc/self/status').read().splitlines()\n"
+        "    return next(int(line.split()[1]) << 10 for line in lines if line[:6] == 'VmHWM:')\n"
+        "before = peak()\n"
+        "session = opweave.load_session(sys.argv[1], threads=1)\n"
+        "feed = [np.zeros(spec.type.static_shape, spec.numpy) for spec in session.inputs]\n"
+        "for _ in range(4): session(*feed)\n"
+        "for thread in threading.enumerate():\n"
+        "    if thread.name == 'opweave-weights': thread.join()\n"
+        "print(peak() - before)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, path], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 1.6 * path.stat().st_size
+
+
 @pytest.fixture(scope="module")
 def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A package for several kinds of processors."""
