@@ -195,6 +195,14 @@ def _scatter_axis(
     return _scatter_elements(g, x, index, src, dim, reduce)
 
 
+@reads("ScatterValue")
+def _scatter_value(
+    g: Context, x: Value, dim: int, index: Value, src: Item, reduce: Item = "none"
+) -> Value:
+    updates = g.add(ops.expand, g.cast(g.like(src, x), g.dtype(x)), shape=g.shape(index))
+    return _scatter_elements(g, x, index, updates, dim, reduce)
+
+
 _SEGMENTS = {
     "Sum": ("add", 0.0),
     "Max": ("max", -np.inf),

@@ -241,6 +241,31 @@ def _cum_prod(
     return g.add(ops.cum_prod, x, axis=place, exclusive=exclusive, reverse=reverse)
 
 
+@reads("Median")
+def _median(
+    g: Context,
+    x: Value,
+    global_median: bool = False,
+    axis: int = 0,
+    keep_dims: bool = False,
+    ignore_nan: bool = False,
+) -> tuple[Value, Value]:
+    """The lower median and its place, equal elements in their order."""
+    if global_median or ignore_nan or g.rank(x) == 0:
+        raise UnsupportedError("a Median of a whole tensor, or one that ignores NaN")
+    place = g.axis(x, axis)
+    extent = g.shape(x)[place]
+    if not isinstance(extent, int) or extent == 0:
+        raise UnsupportedError(f"a Median of {extent} elements")
+    attributes = {"k": (extent + 1) // 2, "axis": place, "largest": False, "sorted": True}
+    found = g.add_node(ops.top_k, (x,), attributes).outputs
+    last = [g.slice_axis(value, place, (extent - 1) // 2, 1) for value in found]
+    if not keep_dims:
+        shape = tuple(e for k, e in enumerate(g.shape(x)) if k != place)
+        last = [g.reshape(value, shape) for value in last]
+    return last[0], last[1]
+
+
 # --- places of extremes ----------------------------------------------------------------------
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ...ir import Array, Extent, UnsupportedError, Value
@@ -52,6 +54,8 @@ def _nearest(
 
 
 _TABLE = 1024
+# Elements of a constant that a reader makes.
+_LARGEST = 1 << 23
 
 
 def cubic_matrix(extent: int, size: int, align_corners: bool, half_pixel: bool) -> Array:
@@ -92,12 +96,15 @@ def _bicubic(
     align_corners: bool = False,
     half_pixel_centers: bool = False,
 ) -> Value:
-    """As products with matrices where sizes are known: MindSpore rounds the places, see there."""
-    extents = g.shape(x)[-2:]
-    if all(isinstance(e, int) and e > 0 for e in (*extents, *size)):
+    """Products with matrices where sizes are known and usual: MindSpore rounds places, see there.
+
+    Others are within 1e-3 of its numbers.
+    """
+    known = [e for e in (*g.shape(x)[-2:], *size) if isinstance(e, int) and e > 0]
+    if len(known) == 4 and max(known[0] * known[2], known[1] * known[3]) <= _LARGEST:
         down, across = (
-            g.constant(cubic_matrix(int(a), int(b), align_corners, half_pixel_centers), g.dtype(x))
-            for a, b in zip(extents, size, strict=True)  # type: ignore[arg-type]
+            g.constant(cubic_matrix(a, b, align_corners, half_pixel_centers), g.dtype(x))
+            for a, b in zip(known[:2], known[2:], strict=True)
         )
         rows = g.add(ops.matmul, x, g.transpose(across, (1, 0)))
         return g.add(ops.matmul, down, rows)
@@ -198,6 +205,8 @@ def _affine_grid(
     if len(output_size) not in (4, 5) or any(not isinstance(e, int) for e in output_size):
         raise UnsupportedError(f"AffineGrid to {output_size}")
     sizes = [int(extent) for extent in output_size[2:]]  # type: ignore[arg-type]
+    if math.prod(sizes) > _LARGEST >> 2:
+        raise UnsupportedError(f"AffineGrid to {output_size}: so many places")
     axes = []
     for count in sizes:
         step = 2.0 / max(count - 1, 1) if align_corners else 2.0 / count

@@ -68,6 +68,7 @@ _MODULES = (
     "detection",
     "losses",
     "mathematics",
+    "special",
 )
 
 
