@@ -1,254 +1,33 @@
-"""Matrix products, convolutions, pools, normalisations, recurrent layers, einsum and resize.
+"""Matrix products, recurrent layers, einsum, normalisations and detection against ONNX Runtime.
 
-Their NumPy references are the oracle of all other tests, so they are compared here with ONNX
-Runtime on random shapes and with the outputs that ONNX itself gives for its operators.
+Their NumPy references are the oracle of all other tests, so they are compared here on random
+shapes and with the outputs that ONNX itself gives for its operators.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from onnx import helper
 
-from opweave.compiler.driver import compile_graph
-from opweave.compiler.interpret import run_reference
-from opweave.ir import Graph, Op, TensorType, symbol
+from opweave.ir import Op
 from opweave.ops import (
-    convolution,
-    convolution_transpose,
     detection,
     einsum,
     grid_sample,
     layer_normalization,
     lstm,
     matmul,
-    max_pool,
     normalization,
-    pool,
     recurrent,
     softmax,
 )
 from opweave.ops.recurrent_common import FUNCTIONS
-from opweave.ops.registry import operator_named
 from opweave.ops.samples import tensor
-from opweave.ops.spatial import resolve_auto_pad
 
-Array = np.ndarray[Any, Any]
-QUICK = settings(max_examples=25, deadline=None)
-
-
-def runtime(
-    name: str,
-    inputs: Sequence[Array | None],
-    attributes: Mapping[str, Any],
-    outputs: int = 1,
-    opset: int = 21,
-) -> list[Array]:
-    """What ONNX Runtime computes for one node."""
-    names = ["" if array is None else f"x{number}" for number, array in enumerate(inputs)]
-    results = [f"y{number}" for number in range(outputs)]
-    node = helper.make_node(name, names, results, **attributes)
-    graph = helper.make_graph(
-        [node],
-        "one",
-        [
-            helper.make_tensor_value_info(
-                text, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape
-            )
-            for text, array in zip(names, inputs, strict=True)
-            if array is not None
-        ],
-        [helper.make_empty_tensor_value_info(text) for text in results],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        onnx.shape_inference.infer_shapes(model).SerializeToString(),
-        options,
-        providers=["CPUExecutionProvider"],
-    )
-    feed = {text: a for text, a in zip(names, inputs, strict=True) if a is not None}
-    return list(session.run(None, feed))
-
-
-def compare(
-    op: Op, inputs: Sequence[Array | None], wanted: Sequence[Array], **attributes: Any
-) -> None:
-    """The reference gives what ONNX Runtime gave."""
-    with np.errstate(all="ignore"):
-        found = op.reference(*inputs, **attributes)
-    results = list(found) if isinstance(found, tuple) else [found]
-    for got, want in zip(results, wanted, strict=True):
-        assert got.dtype == want.dtype
-        np.testing.assert_allclose(got, want, rtol=2e-4, atol=2e-4)
-
-
-@st.composite
-def windows(draw: st.DrawFn) -> dict[str, Any]:
-    """Attributes of a sliding window and extents that it fits into."""
-    rank = draw(st.integers(1, 3))
-
-    def entries(low: int, high: int) -> tuple[int, ...]:
-        return tuple(draw(st.integers(low, high)) for _ in range(rank))
-
-    kernel, strides, dilations = entries(1, 3), entries(1, 3), entries(1, 2)
-    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
-    begin = tuple(draw(st.integers(0, k - 1)) for k in kernel)
-    end = tuple(draw(st.integers(0, k - 1)) for k in kernel)
-    spatial = tuple(span + extra for span, extra in zip(reach, entries(0, 5), strict=True))
-    return {
-        "kernel": kernel,
-        "strides": strides,
-        "dilations": dilations,
-        "pads_begin": begin,
-        "pads_end": end,
-        "spatial": spatial,
-    }
-
-
-def onnx_window(window: Mapping[str, Any]) -> dict[str, Any]:
-    """The window as ONNX attributes."""
-    return {
-        "kernel_shape": window["kernel"],
-        "strides": window["strides"],
-        "dilations": window["dilations"],
-        "pads": (*window["pads_begin"], *window["pads_end"]),
-    }
-
-
-def our_window(window: Mapping[str, Any], *without: str) -> dict[str, Any]:
-    """The window as attributes of our operators."""
-    return {name: value for name, value in window.items() if name not in ("spatial", *without)}
-
-
-@given(windows(), st.sampled_from([(1, 2, 3), (2, 1, 1), (3, 1, 2)]), st.booleans())
-@QUICK
-def test_convolution(window: dict[str, Any], channels: tuple[int, int, int], biased: bool) -> None:
-    groups, per_group, maps = channels
-    x = tensor((2, groups * per_group, *window["spatial"]))
-    w = tensor((groups * maps, per_group, *window["kernel"]))
-    inputs = [x, w, *([tensor((groups * maps,))] if biased else [])]
-    wanted = runtime("Conv", inputs, {**onnx_window(window), "group": groups})
-    compare(convolution.convolution, inputs, wanted, **our_window(window, "kernel"), groups=groups)
-
-
-@given(windows(), st.sampled_from([(1, 2, 3), (2, 1, 1), (3, 2, 1)]))
-@QUICK
-def test_convolution_transpose(window: dict[str, Any], channels: tuple[int, int, int]) -> None:
-    groups, per_group, maps = channels
-    x = tensor((1, groups * per_group, *window["spatial"]))
-    inputs = [x, tensor((groups * per_group, maps, *window["kernel"])), tensor((groups * maps,))]
-    extra = tuple(stride - 1 for stride in window["strides"])
-    attributes = {**onnx_window(window), "group": groups, "output_padding": extra}
-    compare(
-        convolution_transpose.convolution_transpose,
-        inputs,
-        runtime("ConvTranspose", inputs, attributes),
-        **our_window(window, "kernel"),
-        output_padding=extra,
-        groups=groups,
-    )
-
-
-@pytest.mark.parametrize("auto_pad", ["SAME_UPPER", "SAME_LOWER", "VALID"])
-@pytest.mark.parametrize("stride", [1, 2, 3])
-def test_automatic_padding(auto_pad: str, stride: int) -> None:
-    x, w = tensor((1, 2, 9, 10)), tensor((3, 2, 3, 4))
-    strides, dilations = (stride, stride), (1, 1)
-    attributes = {"auto_pad": auto_pad, "strides": strides, "dilations": dilations}
-    begin, end = resolve_auto_pad(auto_pad, (9, 10), (3, 4), strides, dilations)
-    compare(
-        convolution.convolution,
-        [x, w],
-        runtime("Conv", [x, w], attributes),
-        strides=strides,
-        dilations=dilations,
-        pads_begin=begin,
-        pads_end=end,
-    )
-
-
-@pytest.mark.parametrize("auto_pad", ["SAME_UPPER", "SAME_LOWER", "NOTSET"])
-@pytest.mark.parametrize("output_shape", [(), (11, 9), (12, 10)])
-def test_transposed_padding(auto_pad: str, output_shape: tuple[int, ...]) -> None:
-    x, w = tensor((1, 2, 5, 4)), tensor((2, 3, 4, 3))
-    attributes: dict[str, Any] = {"auto_pad": auto_pad, "strides": (2, 2)}
-    if output_shape:
-        attributes["output_shape"] = output_shape
-    begin, end = convolution_transpose.resolve_transposed_padding(
-        auto_pad, output_shape, (5, 4), (4, 3), (2, 2), (1, 1), ()
-    )
-    compare(
-        convolution_transpose.convolution_transpose,
-        [x, w],
-        runtime("ConvTranspose", [x, w], attributes, opset=17),
-        strides=(2, 2),
-        pads_begin=begin,
-        pads_end=end,
-    )
-
-
-@given(windows(), st.booleans())
-@QUICK
-def test_max_pool(window: dict[str, Any], ceil_mode: bool) -> None:
-    x = tensor((2, 3, *window["spatial"]))
-    attributes = {**onnx_window(window), "ceil_mode": int(ceil_mode)}
-    wanted = runtime("MaxPool", [x], attributes, opset=22)
-    compare(max_pool.max_pool, [x], wanted, **our_window(window), ceil_mode=ceil_mode)
-
-
-@given(windows(), st.booleans(), st.integers(0, 1))
-@QUICK
-def test_max_pool_with_indices(window: dict[str, Any], ceil_mode: bool, order: int) -> None:
-    x = tensor((2, 3, *window["spatial"]))
-    attributes = {**onnx_window(window), "ceil_mode": int(ceil_mode), "storage_order": order}
-    wanted = runtime("MaxPool", [x], attributes, outputs=2, opset=22)
-    compare(
-        max_pool.max_pool_with_indices,
-        [x],
-        wanted,
-        **our_window(window),
-        ceil_mode=ceil_mode,
-        storage_order=order,
-    )
-
-
-@given(windows(), st.booleans(), st.booleans())
-@QUICK
-def test_average_pool(window: dict[str, Any], ceil_mode: bool, include: bool) -> None:
-    x = tensor((2, 3, *window["spatial"]))
-    attributes = {
-        **onnx_window(window),
-        "ceil_mode": int(ceil_mode),
-        "count_include_pad": int(include),
-    }
-    wanted = runtime("AveragePool", [x], attributes, opset=22)
-    compare(
-        pool.average_pool,
-        [x],
-        wanted,
-        **our_window(window),
-        ceil_mode=ceil_mode,
-        count_include_pad=include,
-    )
-
-
-@given(windows(), st.booleans(), st.integers(1, 3))
-@QUICK
-def test_lp_pool(window: dict[str, Any], ceil_mode: bool, p: int) -> None:
-    x = tensor((2, 3, *window["spatial"]))
-    attributes = {**onnx_window(window), "ceil_mode": int(ceil_mode), "p": p}
-    wanted = runtime("LpPool", [x], attributes, opset=22)
-    compare(pool.lp_pool, [x], wanted, **our_window(window), ceil_mode=ceil_mode, p=p)
-
+from .against_runtime import Array, compare, runtime
 
 LAYERS: list[tuple[str, Op, int, int]] = [
     ("LSTM", lstm.lstm, 4, 3),
@@ -440,68 +219,3 @@ def test_non_max_suppression(centred: bool, most: int) -> None:
     )
     np.testing.assert_array_equal(rows[: number.item()], wanted)
     assert not rows[number.item() :].any()
-
-
-B, T, N, H, W = (symbol(name) for name in "BTNHW")
-
-
-def of(*shape: Any) -> TensorType:
-    """A float32 type."""
-    return TensorType("float32", shape)
-
-
-PADDED = {"pads_begin": (1, 1), "pads_end": (1, 1)}
-POOL = {"kernel": (3, 3), "strides": (2, 2), "ceil_mode": True, **PADDED}
-SAME = resolve_auto_pad("SAME_LOWER", (H, W), (3, 3), (2, 2), (1, 1))
-RECURRENT = {"hidden_size": 6, "direction": "bidirectional"}
-LAYER_TYPES = [of(T, B, 5), of(2, 24, 5), of(2, 24, 6)]
-SYMBOLIC: list[tuple[str, list[TensorType], dict[str, Any]]] = [
-    ("matmul", [of(B, N, H), of(H, 8)], {}),
-    ("matmul", [of(B, N, H), of(N, H)], {"transpose_b": True}),
-    ("matmul", [of(B, H, N), of(B, T, H)], {"transpose_a": True, "transpose_b": True}),
-    ("einsum", [of(B, T, 3, N), of(B, H, 3, N)], {"equation": "bqhd,bkhd->bhqk"}),
-    ("einsum", [of(T, N), of(N, B), of(B, 5)], {"equation": "ij,jk,kl->il"}),
-    ("convolution", [of(N, 6, H, W), of(8, 6, 3, 3), of(8)], PADDED),
-    (
-        "convolution",
-        [of(N, 6, H, W), of(8, 6, 3, 3)],
-        {"strides": (2, 2), "pads_begin": SAME[0], "pads_end": SAME[1]},
-    ),
-    ("convolution", [of(N, 6, H, W), of(6, 1, 3, 3)], {"groups": 6, **PADDED}),
-    ("convolution", [of(N, 6, H, W), of(8, 6, 1, 1)], {"strides": (2, 2)}),
-    ("convolution_transpose", [of(N, 6, H, W), of(6, 4, 3, 3)], {"strides": (2, 2), **PADDED}),
-    ("max_pool", [of(N, 3, H, W)], POOL),
-    ("max_pool_with_indices", [of(N, 3, H, W)], POOL),
-    ("average_pool", [of(N, 3, H, W)], POOL),
-    ("softmax", [of(N, T, W)], {"axis": 1}),
-    ("log_softmax", [of(N, T, W)], {}),
-    ("layer_normalization", [of(N, T, W), of(W), of(W)], {}),
-    ("group_normalization", [of(N, 4, H, W), of(4), of(4)], {"groups": 2}),
-    ("instance_normalization", [of(N, 4, H, W), of(4), of(4)], {}),
-    ("lrn", [of(N, 4, H, W)], {"size": 3}),
-    ("lstm", LAYER_TYPES, RECURRENT),
-    ("resize", [of(N, 3, H, W)], {"sizes": (N, 3, 2 * H, 9), "mode": "linear"}),
-    ("resize", [of(N, 3, H, W)], {"sizes": (N, 3, 5, 9), "mode": "cubic", "antialias": True}),
-    ("grid_sample", [of(N, 3, H, W), of(N, T, B, 2)], {}),
-]
-
-
-@pytest.mark.parametrize(("name", "types", "attributes"), SYMBOLIC)
-def test_symbolic_shapes(name: str, types: list[TensorType], attributes: dict[str, Any]) -> None:
-    graph = Graph(name)
-    operands = [graph.input(f"x{number}", type_) for number, type_ in enumerate(types)]
-    for value in graph.add_node(operator_named(name), operands, attributes).outputs:
-        graph.output(value)
-    session = compile_graph(graph)
-    for extents in (
-        {"B": 1, "T": 1, "N": 1, "H": 3, "W": 4},
-        {"B": 3, "T": 5, "N": 2, "H": 8, "W": 33},
-    ):
-        shapes = [type_.substitute(extents).static_shape for type_ in types]
-        inputs = [tensor(shape, low=-1, high=1) for shape in shapes]
-        found = session.run(
-            None, {spec.name: x for spec, x in zip(session.inputs, inputs, strict=True)}
-        )
-        for got, want in zip(found, run_reference(graph, inputs), strict=True):
-            assert got.shape == want.shape
-            np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
