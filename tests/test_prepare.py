@@ -20,8 +20,9 @@ from opweave.ops.movement import concat, expand, slice_
 from opweave.ops.reshape import reshape
 from opweave.targets.cpu.build import executable_of
 from opweave.targets.cpu.calling import OUTPUT_EXTENTS, PREPARE
+from opweave.targets.cpu.entry import build_program
 from opweave.targets.cpu.executable import CpuExecutable
-from opweave.targets.cpu.program import Program, build_program
+from opweave.targets.cpu.program import Program
 
 
 def joined() -> Graph:

@@ -15,10 +15,10 @@ from ...compiler.options import CompileOptions
 from ...compiler.session import Session
 from ...ir import Graph, UnsupportedError
 from .build import compiled_program
+from .entry import build_program as program_of
 from .executable import CpuExecutable
 from .native.link import Build, build_library, build_program, needed_compiler
 from .package.save import NamedProgram, save_package
-from .program import build_program as program_of
 from .target import TARGET
 
 PACKAGE: Final = "package"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from ...compiler.options import CompileOptions
 from ...ir import Graph
+from .entry import build_program
 from .executable import CompiledProgram, CpuExecutable, ProgramInfo
 from .machine_code import machine_code
 from .object_code import cpu_for
 from .pages import together
 from .pool import available_threads
 from .prepare import emit_prepare
-from .program import Program, build_program
+from .program import Program
 
 _DEFAULT = CompileOptions()
 

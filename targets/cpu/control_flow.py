@@ -13,7 +13,7 @@ from .kernels import POINTER
 from .placement import Scratch
 
 if TYPE_CHECKING:
-    from .program import GraphEmitter
+    from .graph_emitter import GraphEmitter
 
 I8 = ir.IntType(8)
 I32 = ir.IntType(32)
@@ -21,7 +21,7 @@ I32 = ir.IntType(32)
 
 def prepare_control_flow(emitter: GraphEmitter, node: Node) -> list[Scratch]:
     """Plan the bodies of a node; returns the memory it needs while it runs."""
-    from .program import GraphEmitter
+    from .graph_emitter import GraphEmitter
 
     bodies = [value for value in node.attrs.values() if isinstance(value, Graph)]
     emitter.bodies[node.name] = [

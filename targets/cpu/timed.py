@@ -18,9 +18,11 @@ from llvmlite import ir
 from ...compiler.options import CompileOptions
 from ...ir import Array, Graph, Node
 from .build import executable_of
+from .entry import build_program
 from .extents import I64
+from .graph_emitter import GraphEmitter
+from .graph_function import I32
 from .kernels import POINTER
-from .program import I32, GraphEmitter, build_program
 
 _TABLE = "opweave_times"
 _NANOSECONDS = 1_000_000_000
