@@ -17,7 +17,7 @@ from ....ir.dim import product
 from ....ops.convolution import convolution
 from ....ops.define import operator
 from ..dense.epilogue import Epilogue, applied
-from ..dense.tile import F32, I32, address, constant, intrinsic, masked_load_function, masked_store
+from ..dense.tile import F32, address, constant, intrinsic, load_lanes, masked_store
 from ..emitted import EmittedBody, Finish
 from .convolution import known_source
 from .geometry import Geometry
@@ -258,10 +258,4 @@ class _Block:
 
     def _load(self, base: ir.Value, offset: int, lanes: int) -> ir.Value:
         place = address(self.builder, base, offset)
-        if lanes == self.geometry.width:
-            return self.builder.load(place, typ=self.vector, align=4)
-        bits = [ir.Constant(ir.IntType(1), k < lanes) for k in range(self.geometry.width)]
-        mask = ir.Constant(ir.VectorType(ir.IntType(1), self.geometry.width), bits)
-        load = masked_load_function(self.builder.module, self.geometry.width)
-        zero = ir.Constant(self.vector, None)
-        return self.builder.call(load, [place, ir.Constant(I32, 4), mask, zero])
+        return load_lanes(self.builder, place, self.geometry.width, lanes)

@@ -17,7 +17,8 @@ from ....ops.max_pool import lowest, max_pool
 from ....ops.pool import average_pool
 from ....ops.pool_kernels import count_inside
 from ..emitted import EmittedBody
-from .pool_writer import PoolGeometry, PoolWriter
+from .pool_geometry import PoolGeometry
+from .pool_writer import PoolWriter
 
 
 def _first(x: TensorType) -> TensorType:

@@ -8,79 +8,27 @@ meets, then the columns of each pixel: what neighbouring windows share is read a
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
 
 from ..dense.tile import (
     F32,
-    I32,
     I64,
     address,
     constant,
     intrinsic,
-    masked_load_function,
+    load_lanes,
     masked_store,
     splat,
 )
 from ..emitted import Finish
-from .geometry import Geometry
 from .lines import POINTER, SMAX, SMIN, Line, LineWriter, Taps, choose
 from .loops import Values, for_each, repeat
+from .pool_geometry import PoolGeometry
 
-# Registers that hold what is combined in a tile, of 32 and of 16 registers.
-_REGISTERS, _FEW_REGISTERS = 24, 12
 # Windows from this size on, next to each other, are combined from windows of half the size.
 _HALVED = 4
-
-
-@dataclass(frozen=True)
-class PoolGeometry(Geometry):
-    """A pool, as a convolution with one channel and map for each group.
-
-    ``mean`` tells an average from a maximum, ``pads_end`` and ``include`` say whether paddings
-    count as elements of an average.
-    """
-
-    mean: bool = False
-    pads_end: tuple[int, ...] = ()
-    include: bool = False
-
-    @property
-    def reach(self) -> int:
-        """Columns of the source that a window spans."""
-        return (self.kernel[-1] - 1) * self.dilations[-1] + 1
-
-    @property
-    def apart(self) -> bool:
-        """True when windows next to each other share nothing."""
-        return self.reach <= self.strides[-1] or self.output[-1] == 1
-
-    @property
-    def tile_vectors(self) -> int:
-        """Vectors of channels of a tile: many where windows share nothing."""
-        return min(-(-self.groups // self.width), self._registers // 2 if self.apart else 2)
-
-    @property
-    def most_rows(self) -> int:
-        """The most pixels of a tile."""
-        if self.apart:
-            return max(1, self._registers // (2 * self.tile_vectors))
-        columns = self._registers // self.tile_vectors
-        return max(1, (columns - self.reach) // self.strides[-1] + 1)
-
-    @property
-    def _registers(self) -> int:
-        """Registers that hold what is combined in a tile."""
-        return _REGISTERS if self.width >= 16 else _FEW_REGISTERS
-
-    def may_miss(self, axis: int) -> bool:
-        """True when a window may have no element of the source along ``axis``."""
-        if not self.clipped(axis):
-            return False
-        largest = max(self.pads[axis], self.pads_end[axis])
-        return self.dilations[axis] > 1 or largest >= self.kernel[axis]
 
 
 class PoolWriter(LineWriter):
@@ -394,18 +342,11 @@ class _Block:
 
     def _load(self, a: ir.Value, offset: int) -> Values:
         builder, width = self.builder, self.geometry.width
-        values = []
-        for number, lanes in enumerate(self.lanes):
-            place = address(builder, a, offset + number * width)
-            if lanes == width:
-                values.append(builder.load(place, typ=self.vector, align=4))
-            else:
-                load = masked_load_function(builder.module, width)
-                bits = [ir.Constant(ir.IntType(1), k < lanes) for k in range(width)]
-                mask = ir.Constant(ir.VectorType(ir.IntType(1), width), bits)
-                zero = ir.Constant(self.vector, None)
-                values.append(builder.call(load, [place, ir.Constant(I32, 4), mask, zero]))
-        return values
+        places = [address(builder, a, offset + k * width) for k in range(len(self.lanes))]
+        return [
+            load_lanes(builder, place, width, lanes)
+            for place, lanes in zip(places, self.lanes, strict=True)
+        ]
 
     def _either(self, left: Values | None, right: Values | None) -> Values | None:
         if left is None or right is None:
