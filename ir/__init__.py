@@ -21,8 +21,9 @@ if TYPE_CHECKING:
         NoKernelError,
         UnsupportedError,
     )
-    from .graph import INPUT, PARAMETER, Equality, Graph, LazyArray, Node, Value
+    from .graph import Graph
     from .kernel import Call, Operand, View, Workspace, workspace
+    from .node import INPUT, PARAMETER, Equality, LazyArray, Node, Value
     from .op import REQUIRED, Cost, Op, Sample
     from .tensor_type import TensorType, broadcast, recorded_equalities, unify
     from .verify import check
@@ -64,30 +65,30 @@ __all__ = [
 
 # Public name -> the module that defines it; none may be called like a module.
 _PUBLIC = {
-    "INPUT": "graph",
-    "PARAMETER": "graph",
+    "INPUT": "node",
+    "PARAMETER": "node",
     "REQUIRED": "op",
     "Array": "data_type",
     "Call": "kernel",
     "Cost": "op",
     "DeviceError": "errors",
     "Dim": "dim",
-    "Equality": "graph",
+    "Equality": "node",
     "Error": "errors",
     "Extent": "dim",
     "FormatError": "errors",
     "Graph": "graph",
-    "LazyArray": "graph",
+    "LazyArray": "node",
     "LimitError": "errors",
     "ModelError": "errors",
     "NoKernelError": "errors",
-    "Node": "graph",
+    "Node": "node",
     "Op": "op",
     "Operand": "kernel",
     "Sample": "op",
     "TensorType": "tensor_type",
     "UnsupportedError": "errors",
-    "Value": "graph",
+    "Value": "node",
     "View": "kernel",
     "Workspace": "kernel",
     "broadcast": "tensor_type",

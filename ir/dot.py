@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .graph import INPUT, PARAMETER, Graph, Node
+from .graph import Graph
+from .node import INPUT, PARAMETER, Node
 
 
 def to_dot(graph: Graph) -> str:

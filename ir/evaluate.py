@@ -13,7 +13,8 @@ import numpy as np
 from .binding import bind_symbols
 from .data_type import Array
 from .errors import ModelError
-from .graph import INPUT, PARAMETER, Graph, Node, Value, substituted
+from .graph import Graph
+from .node import INPUT, PARAMETER, Node, Value, substituted
 from .tensor_type import TensorType
 
 # Computes the results of one node from its operands, their types and the attributes.

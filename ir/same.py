@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from .data_type import Array
-from .graph import INPUT, PARAMETER, Graph, Node, Value, mentioned_symbols
+from .graph import Graph
+from .node import INPUT, PARAMETER, Node, Value, mentioned_symbols
 
 
 def same(graph: Graph, other: Graph) -> bool:

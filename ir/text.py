@@ -27,7 +27,8 @@ from typing import Any
 from .data_type import Array
 from .dim import Symbol, symbols_of
 from .errors import Error, ModelError
-from .graph import INPUT, PARAMETER, Equality, Graph, LazyArray, Node, Value, read_array
+from .graph import Graph
+from .node import INPUT, PARAMETER, Equality, LazyArray, Node, Value, read_array
 from .op import Op
 from .tensor_type import TensorType
 from .text_values import (

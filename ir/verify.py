@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .errors import ModelError
-from .graph import INPUT, PARAMETER, Graph, LazyArray, Node
+from .graph import Graph
+from .node import INPUT, PARAMETER, LazyArray, Node
 from .tensor_type import TensorType
 
 

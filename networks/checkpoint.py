@@ -22,7 +22,7 @@ from ..formats.checkpoint.safetensors import read_safetensors, write_safetensors
 from ..formats.checkpoint.write import appended, write_checkpoint
 from ..ir import Array, LazyArray, ModelError, TensorType
 from ..ir.data_type import numpy_type
-from ..ir.graph import read_array
+from ..ir.node import read_array
 from .cell import Cell
 from .parameter import Parameter
 

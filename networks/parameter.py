@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from ..ir import Array, LazyArray, ModelError, TensorType, Value
-from ..ir.graph import read_array
+from ..ir.node import read_array
 from .initializers import Drawn, Initialization
 from .tensor import Expression, Trace
 

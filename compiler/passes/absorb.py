@@ -12,7 +12,7 @@ import numpy as np
 
 from ...ir import Array, Extent, Graph, LazyArray, Node, Value
 from ...ir.data_type import INTEGERS, is_float
-from ...ir.graph import read_array
+from ...ir.node import read_array
 from ...ops.convolution import convolution
 from ...ops.convolution_transpose import convolution_transpose
 from ...ops.elementwise_arithmetic import add, mul, sub

@@ -10,7 +10,7 @@ import numpy as np
 from ...ir import Array, Error, Graph, LazyArray, Node, TensorType
 from ...ir.data_type import item_size
 from ...ir.evaluate import by_reference
-from ...ir.graph import mentioned_symbols, read_array
+from ...ir.node import mentioned_symbols, read_array
 from ...ops.movement import expand
 from ...ops.reshape import identity
 from ..rewrite import note

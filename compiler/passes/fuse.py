@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...ir import Graph, Node, NoKernelError, Value
-from ...ir.graph import PARAMETER
+from ...ir.node import PARAMETER
 from ...ops.fused import fused
 from .bodies import everywhere
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...ir import Graph, LazyArray, Node, Value
-from ...ir.graph import read_array
+from ...ir.node import read_array
 from ...ops.cast import cast
 from .bodies import everywhere
 

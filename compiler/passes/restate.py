@@ -6,7 +6,7 @@ import numpy as np
 
 from ...ir import Graph, LazyArray, TensorType, Value
 from ...ir.data_type import is_float
-from ...ir.graph import read_array
+from ...ir.node import read_array
 from ...ops.convolution import convolution
 from ...ops.elementwise_arithmetic import add, mul
 from ...ops.gather import gather

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...ir import Array, Graph, LazyArray, Node, TensorType, Value
-from ...ir.graph import read_array
+from ...ir.node import read_array
 from ...ops.matmul import matmul
 from ...ops.movement import concat, slice_, transpose
 from ...ops.normalization import lp_normalization

@@ -18,7 +18,7 @@ import numpy as np
 from ...ir import Call, Extent, Graph, ModelError, Node, TensorType, Value, View
 from ...ir.data_type import kind_of
 from ...ir.dim import ceil_divide, product
-from ...ir.graph import PARAMETER
+from ...ir.node import PARAMETER
 from .conversion import computed_in, converter, stored
 from .scalar_function import ScalarFunction
 

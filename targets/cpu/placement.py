@@ -14,7 +14,7 @@ from enum import Enum
 from ...compiler.memory import Buffer, MemoryPlan, plan_memory
 from ...ir import Extent, Graph, Node, TensorType, Value
 from ...ir.dim import symbols_of
-from ...ir.graph import INPUT, PARAMETER
+from ...ir.node import INPUT, PARAMETER
 
 
 class Kind(Enum):

@@ -9,7 +9,7 @@ import numpy as np
 
 from ....compiler.pass_ import Pass
 from ....ir import Array, Extent, Graph, LazyArray, Node, Op, TensorType, Value
-from ....ir.graph import read_array
+from ....ir.node import read_array
 from ....ops.elementwise_arithmetic import add, div, mul
 from ....ops.matmul import matmul
 from ....ops.movement import transpose

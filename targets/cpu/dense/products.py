@@ -8,7 +8,7 @@ from functools import partial
 from weakref import WeakKeyDictionary
 
 from ....ir import Array, Extent, Graph, LazyArray, Node, TensorType, Value
-from ....ir.graph import read_array
+from ....ir.node import read_array
 from ..choices import Choices
 from ..tuning.choose import OTHERWISE, Candidate
 from .matmul import pack_columns, packed_matmul, panel_columns

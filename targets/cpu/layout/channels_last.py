@@ -8,7 +8,7 @@ import numpy as np
 
 from ....compiler.pass_ import Pass
 from ....ir import Array, Extent, Graph, LazyArray, Node, TensorType, Value
-from ....ir.graph import read_array
+from ....ir.node import read_array
 from ....ops.movement import transpose
 from ....ops.reshape import reshape
 from ..choices import Choices

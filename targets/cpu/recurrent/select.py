@@ -14,7 +14,7 @@ import numpy as np
 from ....compiler.pass_ import Pass
 from ....ir import Array, Graph, LazyArray, Node, TensorType, Value
 from ....ir.dim import product
-from ....ir.graph import read_array
+from ....ir.node import read_array
 from ....ops.elementwise_arithmetic import add
 from ....ops.lstm import lstm
 from ....ops.recurrent import gru, rnn

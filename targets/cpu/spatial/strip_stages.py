@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ....ir import Call, Extent, Graph, Node, TensorType, Value, View
 from ....ir.dim import product
-from ....ir.graph import PARAMETER
+from ....ir.node import PARAMETER
 from ....ops.fused import fused
 from ..dense.matmul import packed_matmul
 from ..emitted import EmittedBody

@@ -15,7 +15,7 @@ import numpy as np
 
 from ....ir import Array, Extent, Graph, LazyArray, Node, TensorType, Value
 from ....ir.dim import ceil_divide
-from ....ir.graph import read_array
+from ....ir.node import read_array
 from ....ops.convolution import convolution
 from ....ops.movement import slice_, transpose
 from ....ops.reshape import reshape
