@@ -16,7 +16,8 @@ from typing import Any
 
 from ..ir import Graph, ModelError, TensorType, UnsupportedError
 from .parameter import Parameter, ParameterTuple
-from .tensor import Operand, Tensor, Trace, current_trace, tracing, value_of
+from .tensor import Operand, Tensor, value_of
+from .tracing import Trace, current_trace, tracing
 
 
 class Cell:

@@ -21,7 +21,8 @@ from ..ops.movement import tile as _tile
 from ..ops.pad import pad as _pad
 from ..ops.rearrange import trilu as _trilu
 from .initializers import element_type
-from .tensor import Expression, Tensor, apply, current_trace
+from .tensor import Expression, Tensor, apply
+from .tracing import current_trace
 
 
 def gather(table: Expression, indices: Expression, axis: int = 0) -> Tensor:

@@ -9,7 +9,8 @@ import numpy as np
 from ..ir import Array, LazyArray, ModelError, TensorType, Value
 from ..ir.node import read_array
 from .initializers import Drawn, Initialization
-from .tensor import Expression, Trace
+from .tensor import Expression
+from .tracing import Trace
 
 
 class Parameter(Expression):
