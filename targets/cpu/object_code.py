@@ -5,11 +5,12 @@ This module needs llvmlite alone; what it emits is loaded by ``loader``.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import threading
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 import llvmlite.binding as llvm
@@ -23,6 +24,10 @@ from .processors import NATIVE, TRIPLES, X86_64_LEVELS, CpuDescription, check_ki
 
 # LLVM's global state is not thread-safe for what this module does with it.
 llvm_lock: Final = threading.RLock()
+
+# Kernels' loops carry their addresses as they are to be: LLVM's strength reduction, which takes
+# a fifth of the time of code generation, and its scheduling of registers' code find no more.
+_NEEDLESS: Final = ("disable-lsr", "disable-post-ra")
 
 
 @functools.cache
@@ -300,8 +305,9 @@ def emit_object(
     cpu = cpu or host_cpu()
     with llvm_lock:
         module = parse(module) if isinstance(module, str) else module
-        data = _machine(cpu, level).emit_object(_for_target(module, cpu))
-        return bytes(data)
+        machine = _machine(cpu, level)
+        with _without(_NEEDLESS):
+            return bytes(machine.emit_object(_for_target(module, cpu)))
 
 
 def emit_assembly(
@@ -311,7 +317,21 @@ def emit_assembly(
     cpu = cpu or host_cpu()
     with llvm_lock:
         module = parse(module) if isinstance(module, str) else module
-        return str(_machine(cpu, level).emit_assembly(_for_target(module, cpu)))
+        machine = _machine(cpu, level)
+        with _without(_NEEDLESS):
+            return str(machine.emit_assembly(_for_target(module, cpu)))
+
+
+@contextlib.contextmanager
+def _without(passes: Sequence[str]) -> Iterator[None]:
+    """Switch passes of code generation off; LLVM has no other switches than global ones."""
+    for name in passes:
+        llvm.set_option("opweave", f"-{name}=true")
+    try:
+        yield
+    finally:
+        for name in passes:
+            llvm.set_option("opweave", f"-{name}=false")
 
 
 def _for_target(module: llvm.ModuleRef, cpu: CpuDescription) -> llvm.ModuleRef:

@@ -38,14 +38,14 @@ _PANELS: tuple[tuple[int, int | None], ...] = (
 # Of each chain: its products, and how many quarters of the result it gives.
 CHAINS: tuple[tuple[tuple[int, ...], int], ...] = (((0, 1), 1), ((2, 3, 5), 1), ((4, 6), 2))
 KEPT = 3
-_UNROLL = 2
+_UNROLL = 1
 
 
 class Kind(NamedTuple):
-    """Whether sums start from nothing, and whether they are finished."""
+    """Whether sums start from nothing, and whether they are finished; None where both occur."""
 
-    starts: bool
-    ends: bool
+    starts: bool | None
+    ends: bool | None
 
 
 class Chain:
@@ -53,7 +53,9 @@ class Chain:
 
     Arguments: the packed rows, the packed quarters, kept tiles, where each result is written (the
     sums under way, or the product where it ends) and the sums it is added to; then a residual for
-    each, the bias, and what to fetch, if there are such.
+    each, the bias, and what to fetch, if there are such. Last come one flag whether the sums
+    start and one whether they end, which decide where the kind does not: chains of many kinds
+    would take a third of a network's compile time.
     """
 
     def __init__(
@@ -75,19 +77,18 @@ class Chain:
     def function(self, caller: ir.Function) -> ir.Function:
         """The function, of the module of ``caller``, which is the only one that has it."""
         module: Any = caller.module
-        shape, kind = self.shape, self.kind
-        name = f"{self.number}.{shape.rows}x{self.columns}.{kind.starts:d}{kind.ends:d}"
-        name = f"{caller.name}.chain{name}"
+        shape = self.shape
+        name = f"{caller.name}.chain{self.number}.{shape.rows}x{self.columns}"
         if name in module.globals:
             return module.globals[name]
         adds = self.count if self.adds else 0
         biased = self.epilogue.biased
         count = 3 + 2 * self.count + adds + biased + 1
-        function = _local_function(module, name, count)
+        function = _local_function(module, name, count, flags=2)
         for argument in function.args[:3]:
             argument.add_attribute("noalias")
         self.builder = ir.IRBuilder(function.append_basic_block("entry"))
-        self.factors, self.panels, self.kept, *more = function.args
+        self.factors, self.panels, self.kept, *more, self.starts, self.ends = function.args
         self.targets, more = more[: self.count], more[self.count :]
         self.sources, more = more[: self.count], more[self.count :]
         self.residuals, more = more[:adds], more[adds:]
@@ -169,14 +170,44 @@ class Chain:
 
     def _result(self, number: int, acc: Accumulators) -> None:
         """Add what there is of the sum, finish it if nothing more comes, and write it."""
-        builder, shape, panel, columns = self.builder, self.shape, self.plan.panel, self.columns
-        if not self.kind.starts:
+        builder, shape, panel = self.builder, self.shape, self.plan.panel
+        if self.kind.starts is None:
+            acc = self._added_if_it_goes_on(number, acc)
+        elif not self.kind.starts:
             acc = add_tile(builder, acc, self.sources[number], shape, panel, panel)
-        if not self.kind.ends:
+        if self.kind.ends is None:
+            with builder.if_else(self.ends) as (then, otherwise):
+                with then:
+                    self._finish(number, acc)
+                with otherwise:
+                    store_tile(builder, acc, self.targets[number], shape, panel, panel)
+        elif self.kind.ends:
+            self._finish(number, acc)
+        else:
             store_tile(builder, acc, self.targets[number], shape, panel, panel)
-            return
+
+    def _added_if_it_goes_on(self, number: int, acc: Accumulators) -> Accumulators:
+        """The accumulators plus the sums so far, if they do not start here."""
+        builder, shape, panel = self.builder, self.shape, self.plan.panel
+        before = builder.block
+        with builder.if_then(builder.not_(self.starts)):
+            total = add_tile(builder, acc, self.sources[number], shape, panel, panel)
+            inside = builder.block
+        merged = []
+        for row, other in zip(acc, total, strict=True):
+            values = []
+            for first, added in zip(row, other, strict=True):
+                value = builder.phi(first.type)
+                value.add_incoming(first, before)
+                value.add_incoming(added, inside)
+                values.append(value)
+            merged.append(values)
+        return merged
+
+    def _finish(self, number: int, acc: Accumulators) -> None:
+        """What comes after the product, and its result."""
+        builder, shape, columns, row = self.builder, self.shape, self.columns, self.plan.columns
         residual = self.residuals[number] if self.residuals else None
-        row = self.plan.columns
         acc = finished(builder, acc, self.epilogue, self.bias, residual, shape, row, columns)
         store_tile(builder, acc, self.targets[number], shape, row, columns)
 
@@ -235,8 +266,9 @@ def shared_sum(
     return function
 
 
-def _local_function(module: ir.Module, name: str, pointers: int) -> ir.Function:
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER] * pointers), name)
+def _local_function(module: ir.Module, name: str, pointers: int, flags: int = 0) -> ir.Function:
+    types = [POINTER] * pointers + [ir.IntType(1)] * flags
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), types), name)
     function.linkage = "internal"
     function.attributes.add("noinline")
     return function

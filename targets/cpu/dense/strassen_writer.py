@@ -30,7 +30,7 @@ from ..spatial.loops import for_each
 from ..spatial.scratch import Scratch
 from ..spatial.winograd_region import choose
 from .epilogue import Epilogue
-from .strassen_chain import CHAINS, KEPT, POINTER, Chain, Kind, shared_sum
+from .strassen_chain import KEPT, POINTER, Chain, Kind, shared_sum
 from .strassen_plan import BLOCK, PRODUCTS, QUARTERS, StrassenPlan
 from .strassen_rows import RowPacking
 from .tile import F32, address, constant
@@ -124,6 +124,7 @@ class _Body:
             for number in (part, builder.add(part, constant(1)), following)
         )
         self.stages = _TWICE if plan.levels == 2 else _ONCE
+        self.kind = self._chain_kind()
 
     def write(self) -> None:
         """All chunks of all stages, one after the other."""
@@ -167,7 +168,6 @@ class _Body:
             )
         )
         self.source = builder.select(is_first, self.source, self.target)
-        self._choose_chains()
         self._pack(self.packing.of_stage(builder, stage), chunk)
 
         def one(k: ir.Value) -> None:
@@ -176,33 +176,18 @@ class _Body:
 
         for_each(builder, builder.sub(self.end_pair, self.first_pair), one)
 
-    def _choose_chains(self) -> None:
-        """The function of each chain of tiles for this chunk of this stage."""
-        builder, plan = self.builder, self.plan
-        kinds = {
-            Kind(stage.source is None and chunk == 0, stage.ends and chunk == plan.chunks - 1)
-            for stage in self.stages
-            for chunk in range(plan.chunks)
-        }
-        first, *others = sorted(kinds)
-        self.chains = {}
-        for number in range(len(CHAINS)):
-            for height in set(plan.heights):
-                for columns in {plan.panel, plan.last if number == 2 else plan.panel}:
-                    function: ir.Value = self._chain(number, height, columns, first)
-                    for kind in others:
-                        same = (
-                            builder.icmp_signed("==", found, ir.Constant(found.type, wanted))
-                            for found, wanted in zip((self.starts, self.ends), kind, strict=True)
-                        )
-                        other = self._chain(number, height, columns, kind)
-                        function = builder.select(builder.and_(*same), other, function)
-                    self.chains[number, height, columns] = function
+    def _chain_kind(self) -> Kind:
+        """What is the same for all chunks of all stages."""
+        last = self.plan.chunks - 1
+        chunks = [(stage, chunk) for stage in self.stages for chunk in range(last + 1)]
+        starts = {stage.source is None and chunk == 0 for stage, chunk in chunks}
+        ends = {stage.ends and chunk == last for stage, chunk in chunks}
+        return Kind(*(found.pop() if len(found) == 1 else None for found in (starts, ends)))
 
-    def _chain(self, number: int, height: int, columns: int, kind: Kind) -> ir.Function:
+    def _chain(self, number: int, height: int, columns: int) -> ir.Function:
         """A chain of tiles as a function of its own; inlined tiles are slower."""
         chain = Chain(
-            self.plan, self.epilogue, number, height, columns, kind, self.ahead_step,
+            self.plan, self.epilogue, number, height, columns, self.kind, self.ahead_step,
             self.residual is not None,
         )  # fmt: skip
         return chain.function(self.builder.function)
@@ -337,7 +322,8 @@ class _Body:
             ]
             sources = [address(builder, source, k * plan.tile_size) for k in quarters]
             arguments = [factors, b, self.kept, *targets, *sources, *added(quarters, column)]
-            builder.call(self.chains[number, height, columns], [*arguments, fetched])
+            function = self._chain(number, height, columns)
+            builder.call(function, [*arguments, fetched, self.starts, self.ends])
 
         chain(0, (_C11,), left, plan.panel)
         chain(1, (_C21,), left, plan.panel)
