@@ -18,11 +18,7 @@ from opweave.ops.elementwise_arithmetic import add
 
 ROOT = Path(__file__).parent.parent
 # The files that the README quotes.
-QUOTED = (
-    "ops/elementwise_activation.py",
-    "formats/onnx/read_elementwise.py",
-    "formats/onnx/write_basic.py",
-)
+QUOTED = ("ops/elementwise_activation.py", "formats/onnx/elementwise_names.py")
 
 WEIGHT = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
 X = np.random.default_rng(1).standard_normal((5, 4)).astype(np.float32)

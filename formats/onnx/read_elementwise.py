@@ -13,123 +13,18 @@ from ...ir.data_type import is_float
 from ...ops.registry import operator_named
 from .context import Context, ops
 from .element_types import element_type
-from .registry import reads
+from .elementwise_names import SAME
+from .registry import reads, register_operator
 from .sequences import TensorSequence
 
-_UNARY: dict[str, tuple[str, tuple[int, ...]]] = {
-    "Abs": ("abs", (6, 13)),
-    "Neg": ("neg", (6, 13)),
-    "Sqrt": ("sqrt", (6, 13)),
-    "Exp": ("exp", (6, 13)),
-    "Log": ("log", (6, 13)),
-    "Sin": ("sin", (7, 22)),
-    "Cos": ("cos", (7, 22)),
-    "Tan": ("tan", (7, 22)),
-    "Asin": ("asin", (7, 22)),
-    "Acos": ("acos", (7, 22)),
-    "Atan": ("atan", (7, 22)),
-    "Sinh": ("sinh", (9, 22)),
-    "Cosh": ("cosh", (9, 22)),
-    "Asinh": ("asinh", (9, 22)),
-    "Acosh": ("acosh", (9, 22)),
-    "Atanh": ("atanh", (9, 22)),
-    "Tanh": ("tanh", (6, 13)),
-    "Erf": ("erf", (9, 13)),
-    "Floor": ("floor", (6, 13)),
-    "Ceil": ("ceil", (6, 13)),
-    "Round": ("round", (11, 22)),
-    "Sign": ("sign", (9, 13)),
-    "Reciprocal": ("reciprocal", (6, 13)),
-    "Relu": ("relu", (6, 13, 14)),
-    "Sigmoid": ("sigmoid", (6, 13)),
-    "HardSwish": ("hard_swish", (14, 22)),
-    "Softplus": ("softplus", (1, 22)),
-    "Softsign": ("softsign", (1, 22)),
-    "Mish": ("mish", (18, 22)),
-    "IsNaN": ("is_nan", (9, 13, 20)),
-    "Not": ("logical_not", (1,)),
-    "BitwiseNot": ("bitwise_not", (18,)),
-}
-
-_BINARY: dict[str, tuple[str, tuple[int, ...]]] = {
-    "Add": ("add", (7, 13, 14)),
-    "Sub": ("sub", (7, 13, 14)),
-    "Mul": ("mul", (7, 13, 14)),
-    "Div": ("div", (7, 13, 14)),
-    "Equal": ("equal", (7, 11, 13, 19)),
-    "Greater": ("greater", (7, 9, 13)),
-    "Less": ("less", (7, 9, 13)),
-    "GreaterOrEqual": ("greater_equal", (12, 16)),
-    "LessOrEqual": ("less_equal", (12, 16)),
-    "And": ("logical_and", (7,)),
-    "Or": ("logical_or", (7,)),
-    "Xor": ("logical_xor", (7,)),
-    "BitwiseAnd": ("bitwise_and", (18,)),
-    "BitwiseOr": ("bitwise_or", (18,)),
-    "BitwiseXor": ("bitwise_xor", (18,)),
-}
-
-
-def _register(onnx_name: str, name: str, versions: tuple[int, ...], operands: int) -> None:
-    def unary(g: Context, x: Value) -> Value:
-        return g.add(operator_named(name), x)
-
-    def binary(g: Context, x: Value, y: Value) -> Value:
-        return g.add(operator_named(name), x, y)
-
-    reads(onnx_name, since=versions)(unary if operands == 1 else binary)
-
-
-for _onnx_name, (_name, _versions) in _UNARY.items():
-    _register(_onnx_name, _name, _versions, 1)
-for _onnx_name, (_name, _versions) in _BINARY.items():
-    _register(_onnx_name, _name, _versions, 2)
-
-
-@reads("Where", since=(9, 16))
-def _where(g: Context, condition: Value, x: Value, y: Value) -> Value:
-    return g.add(ops.where, condition, x, y)
-
-
-@reads("PRelu", since=(7, 9, 16))
-def _prelu(g: Context, x: Value, slope: Value) -> Value:
-    return g.add(ops.prelu, x, slope)
-
-
-@reads("LeakyRelu", since=(6, 16))
-def _leaky_relu(g: Context, x: Value, *, alpha: float = 0.01) -> Value:
-    return g.add(ops.leaky_relu, x, alpha=alpha)
-
-
-@reads("Elu", since=(6, 22))
-def _elu(g: Context, x: Value, *, alpha: float = 1.0) -> Value:
-    return g.add(ops.elu, x, alpha=alpha)
+for _onnx_name, (_name, _versions) in SAME.items():
+    for _since in _versions:
+        register_operator("", _onnx_name, operator_named(_name), _since)
 
 
 @reads("Celu", since=(12, 28))
 def _celu(g: Context, x: Value, *, alpha: float = 1.0) -> Value:
     return g.add(ops.celu, x, alpha=alpha)
-
-
-@reads("Selu", since=(6, 22))
-def _selu(
-    g: Context,
-    x: Value,
-    *,
-    alpha: float = 1.67326319217681884765625,
-    gamma: float = 1.05070102214813232421875,
-) -> Value:
-    return g.add(ops.selu, x, alpha=alpha, gamma=gamma)
-
-
-@reads("HardSigmoid", since=(6, 22))
-def _hard_sigmoid(g: Context, x: Value, *, alpha: float = 0.2, beta: float = 0.5) -> Value:
-    return g.add(ops.hard_sigmoid, x, alpha=alpha, beta=beta)
-
-
-@reads("ThresholdedRelu", since=(10, 22))
-def _thresholded_relu(g: Context, x: Value, *, alpha: float = 1.0) -> Value:
-    return g.add(ops.thresholded_relu, x, alpha=alpha)
 
 
 @reads("Shrink", since=9)

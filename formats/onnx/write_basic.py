@@ -10,85 +10,25 @@ import numpy as np
 from ...ir import Node, UnsupportedError
 from ...ir.data_type import is_float
 from .element_types import NUMBERS
+from .elementwise_names import SAME
 from .writer import Writer, writes
 
-_PLAIN = {
-    "abs": "Abs",
-    "neg": "Neg",
-    "sqrt": "Sqrt",
-    "exp": "Exp",
-    "log": "Log",
-    "sin": "Sin",
-    "cos": "Cos",
-    "tan": "Tan",
-    "asin": "Asin",
-    "acos": "Acos",
-    "atan": "Atan",
-    "sinh": "Sinh",
-    "cosh": "Cosh",
-    "asinh": "Asinh",
-    "acosh": "Acosh",
-    "atanh": "Atanh",
-    "tanh": "Tanh",
-    "erf": "Erf",
-    "floor": "Floor",
-    "ceil": "Ceil",
-    "round": "Round",
-    "sign": "Sign",
-    "reciprocal": "Reciprocal",
-    "relu": "Relu",
-    "sigmoid": "Sigmoid",
-    "hard_swish": "HardSwish",
-    "softplus": "Softplus",
-    "softsign": "Softsign",
-    "mish": "Mish",
-    "is_nan": "IsNaN",
-    "logical_not": "Not",
-    "bitwise_not": "BitwiseNot",
-    "add": "Add",
-    "sub": "Sub",
-    "mul": "Mul",
-    "div": "Div",
+_PLAIN = {operator: name for name, (operator, _) in SAME.items()} | {
     "pow": "Pow",
-    "equal": "Equal",
-    "greater": "Greater",
-    "less": "Less",
-    "greater_equal": "GreaterOrEqual",
-    "less_equal": "LessOrEqual",
-    "logical_and": "And",
-    "logical_or": "Or",
-    "logical_xor": "Xor",
-    "bitwise_and": "BitwiseAnd",
-    "bitwise_or": "BitwiseOr",
-    "bitwise_xor": "BitwiseXor",
     "minimum": "Min",
     "maximum": "Max",
-    "where": "Where",
-    "prelu": "PRelu",
     "identity": "Identity",
-    "shift_left": "BitShift",
-    "shift_right": "BitShift",
-}
-
-# Attributes that have the same names and values in ONNX.
-_SAME_ATTRIBUTES = {
-    "leaky_relu": "LeakyRelu",
-    "elu": "Elu",
-    "selu": "Selu",
-    "hard_sigmoid": "HardSigmoid",
-    "thresholded_relu": "ThresholdedRelu",
 }
 
 
 @writes(*_PLAIN)
 def _plain(w: Writer, node: Node, *inputs: str) -> str:
-    direction = {"shift_left": "LEFT", "shift_right": "RIGHT"}.get(node.op.name)
-    return w.add(_PLAIN[node.op.name], *inputs, direction=direction)
+    return w.add(_PLAIN[node.op.name], *inputs, **node.attrs)
 
 
-@writes(*_SAME_ATTRIBUTES)
-def _same_attributes(w: Writer, node: Node, x: str) -> str:
-    return w.add(_SAME_ATTRIBUTES[node.op.name], x, **node.attrs)
+@writes("shift_left", "shift_right")
+def _shift(w: Writer, node: Node, x: str, y: str) -> str:
+    return w.add("BitShift", x, y, direction="LEFT" if node.op.name == "shift_left" else "RIGHT")
 
 
 @writes("celu")
