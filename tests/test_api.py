@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import opweave
+from opweave.formats import adapter
+from opweave.formats.adapter import Format, LoadedModel
 from opweave.ops.elementwise_activation import relu
 from opweave.ops.elementwise_arithmetic import add
 
@@ -85,6 +88,22 @@ def test_load_of_what_is_not_there():
         opweave.compile(3)  # type: ignore[arg-type]
     with pytest.raises(opweave.ModelError, match="not int"):
         opweave.load(3)  # type: ignore[arg-type]
+
+
+def test_a_format_of_ones_own_is_read_by_its_mark(monkeypatch):
+    def read(source, *, limits):
+        return LoadedModel(small_graph(), "SUM")
+
+    def write(graph, path):
+        raise AssertionError("nothing is written")
+
+    monkeypatch.setattr(adapter, "_ADDED", {})
+    own = Format("SUM", (".sum",), lambda head: head.startswith(b"sum"), read, write)
+    adapter.register_format(own)
+    assert opweave.load(b"sum of two").format == "SUM"
+    for taken in (own, replace(own, name="ONNX")):
+        with pytest.raises(opweave.ModelError, match=f"already is a format '{taken.name}'"):
+            adapter.register_format(taken)
 
 
 def test_compile_and_the_forms_of_calling(model_file):

@@ -76,7 +76,7 @@ def test_slices_are_joined_even_inside_elements() -> None:
     assert np.array_equal(loaded["big.weight"], np.arange(24, dtype=np.float32).reshape(4, 6))
 
 
-def test_large_tensors_are_sliced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_large_tensors_are_sliced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(write, "SLICE_BYTES", 10)
     array = np.arange(9, dtype=np.float32)
     entries = [stored("a", array), stored("b", array[:2])]
@@ -172,7 +172,7 @@ def test_a_network_and_back(tmp_path: Path) -> None:
         assert np.array_equal(parameter.asnumpy(), other.parameters_dict()[name].asnumpy())
 
 
-def test_prefixes_choose(tmp_path: Path) -> None:
+def test_prefixes_choose() -> None:
     path = FILES / "momentum_optimizer.ckpt"
     everything = set(ow.load_checkpoint(path))
     moments = set(ow.load_checkpoint(path, specify_prefix="moments."))

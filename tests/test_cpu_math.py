@@ -18,7 +18,6 @@ from opweave.targets.cpu.buffer_type import BufferType
 from opweave.targets.cpu.numba_frontend import LoweringError, lower
 
 Array = np.ndarray[Any, Any]
-Compiled = Callable[..., Array]
 
 
 class Elementwise:

@@ -155,7 +155,7 @@ def test_all_types_and_many_outputs(pairs: Program, rows: int, tmp_path: Path) -
         assert pairs(*inputs, stdin=stdin).stdout == target.read_bytes()
 
 
-def test_bfloat16_is_what_numpy_reads_as_two_bytes(pairs: Program, tmp_path: Path) -> None:
+def test_bfloat16_is_what_numpy_reads_as_two_bytes(pairs: Program) -> None:
     done = pairs(stdin=npz(**{dtype: array_of(dtype, 2) for dtype in DTYPES}))
     output = loaded(done.stdout)["two/bfloat16"].view(ml_dtypes.bfloat16)
     assert output[0].tobytes() == array_of("bfloat16", 2).tobytes()
@@ -187,7 +187,7 @@ def test_not_a_number_of_each_type(pairs: Program) -> None:
 # --- what is refused --------------------------------------------------------------------------
 
 
-def test_wrong_usage(lenet: Program, tmp_path: Path) -> None:
+def test_wrong_usage(lenet: Program) -> None:
     for said, arguments in {
         "no option --what": ["--what"],
         "-o needs a value": ["-o"],
@@ -201,7 +201,7 @@ def test_wrong_usage(lenet: Program, tmp_path: Path) -> None:
         lenet.refuses(USAGE, said, *arguments)
 
 
-def test_wrong_inputs(lenet: Program, tmp_path: Path) -> None:
+def test_wrong_inputs(lenet: Program) -> None:
     x = images()
     wanted = "float32[batch, 1, 32, 32]"
     structure = np.zeros(3, [("a", "f4")])

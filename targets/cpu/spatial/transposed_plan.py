@@ -170,13 +170,6 @@ class TransposedPlan:
             count = -(-count // 2)
         return count
 
-    @property
-    def stays_inside(self) -> bool:
-        """True when no window along the last axis, whatever its length, leaves the source."""
-        return (
-            self.kernel[-1] <= self.strides[-1] and self.dilations[-1] == 1 and self.pads[-1] == 0
-        )
-
     def pack(self, weights: Array) -> Array:
         """``weights`` [C, M / groups, kernel...] phase by phase, as one row of floats."""
         pieces = []
