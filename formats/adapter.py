@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -139,6 +140,27 @@ def _head(source: Any) -> tuple[bytes, str]:
         source.seek(-len(head), os.SEEK_CUR)
         return bytes(head), Path(str(getattr(source, "name", ""))).suffix.lower()
     raise ModelError(f"a model is a path, bytes or an open file, not {type(source).__name__}")
+
+
+@contextlib.contextmanager
+def of_a_file() -> Iterator[None]:
+    """While a file's content is read: what does not fit together in it is the file's error.
+
+    A ModelError of a graph that is built becomes a FormatError, and what Python cannot nest or
+    has no memory for a LimitError.
+    """
+    try:
+        yield
+    except LimitError:
+        raise
+    except ModelError as error:
+        if type(error) is not ModelError:
+            raise
+        raise FormatError(str(error)) from error
+    except RecursionError:
+        raise LimitError("the model nests too deeply") from None
+    except MemoryError as error:
+        raise LimitError(f"the model asks for more memory than there is: {error}") from None
 
 
 def read_source(source: Any, limits: Limits) -> tuple[bytes, Path | None]:

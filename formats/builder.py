@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -45,6 +46,12 @@ class Place:
     shapes: ShapeValues
 
 
+# Operators that one node of a file may become; unrolled recurrences have some thousands.
+MAXIMUM_OPERATORS = 20_000
+# Elements of an array that reading computes, such as the weights of an interpolation.
+MAXIMUM_COMPUTED = 1 << 22
+
+
 class Builder:
     """What the reader of one node is given: its graph and ways to add to it.
 
@@ -55,6 +62,7 @@ class Builder:
         self.place = place
         self.origin = origin
         self._stem = stem
+        self._added = 0
 
     @property
     def graph(self) -> Graph:
@@ -74,13 +82,29 @@ class Builder:
 
     def add(self, op: Op, *inputs: Value | None, **attributes: Any) -> Value:
         """Add a node with one output."""
+        self._count()
         return self.graph.add(op, *inputs, name=self._stem, origin=self.origin, **attributes)
 
     def add_node(
         self, op: Op, inputs: Sequence[Value | None], attributes: Mapping[str, Any]
     ) -> Node:
         """Add a node with any number of outputs."""
+        self._count()
         return self.graph.add_node(op, inputs, attributes, name=self._stem, origin=self.origin)
+
+    def _count(self) -> None:
+        self._added += 1
+        if self._added > MAXIMUM_OPERATORS:
+            raise LimitError(f"the node becomes more than {MAXIMUM_OPERATORS} operators")
+
+    def check_computed(self, *extents: int) -> None:
+        """Raise LimitError unless reading may compute an array of these extents."""
+        if math.prod(max(extent, 1) for extent in extents) > MAXIMUM_COMPUTED:
+            shown = " x ".join(map(str, extents))
+            raise LimitError(
+                f"an array of {shown} elements would have to be computed while the model is read; "
+                f"the most are {MAXIMUM_COMPUTED}"
+            )
 
     def constant(self, array: Any, dtype: str | None = None) -> Value:
         """A parameter holding ``array``, in element type ``dtype``."""

@@ -44,24 +44,30 @@ def checked_key(key: bytes | bytearray | str | None, mode: str) -> bytes:
     return raw
 
 
+def _opening_key(key: bytes | bytearray | str | None, mode: str) -> bytes:
+    """The key that opens a file; one that cannot is an error of the pair of both."""
+    try:
+        return checked_key(key, mode)
+    except ModelError as error:
+        raise FormatError(str(error)) from None
+
+
 def decrypt(
     data: bytes | memoryview, key: bytes | bytearray | str | None, mode: str = "AES-GCM"
 ) -> bytes:
     """The plaintext of all records.
 
-    Raises FormatError for broken records and a wrong key, ModelError for a missing key,
+    Raises FormatError for broken records and for a key that is missing or wrong,
     UnsupportedError without the package cryptography.
     """
-    raw = checked_key(key, mode)
-    return b"".join(_pieces(memoryview(data), raw, mode))
+    return b"".join(_pieces(memoryview(data), _opening_key(key, mode), mode))
 
 
 def decrypt_records(
     data: bytes | memoryview, key: bytes | bytearray | str | None, mode: str = "AES-GCM"
 ) -> list[bytes]:
     """The plaintext of each record."""
-    raw = checked_key(key, mode)
-    return list(_pieces(memoryview(data), raw, mode))
+    return list(_pieces(memoryview(data), _opening_key(key, mode), mode))
 
 
 def _pieces(data: memoryview, key: bytes, mode: str) -> Iterator[bytes]:

@@ -17,6 +17,9 @@ from .errors import LimitError, ModelError
 
 # Larger polynomials do not come from real networks; hostile ones must not eat memory.
 MAXIMUM_TERMS = 256
+# Symbols in an extent, counted as often as they would be written, and bits of a factor.
+MAXIMUM_SIZE = 4096
+MAXIMUM_BITS = 256
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -35,6 +38,11 @@ class Apply:
     function: str
     operands: tuple[Extent, Extent]
 
+    @property
+    def size(self) -> int:
+        """How many symbols it is written with."""
+        return 1 + sum(part.size for part in self.operands if isinstance(part, Dim))
+
 
 Atom: TypeAlias = Symbol | Apply
 # A monomial is a sorted tuple of (atom, power); () is the constant term.
@@ -44,13 +52,19 @@ Monomial: TypeAlias = tuple[tuple[Atom, int], ...]
 class Dim:
     """An extent that is not a plain number. Build one with :func:`symbol` and arithmetic."""
 
-    __slots__ = ("_hash", "_text", "terms")
+    __slots__ = ("_hash", "_text", "size", "terms")
     terms: tuple[tuple[Monomial, int], ...]
+    size: int  # how many symbols it is written with
 
     def __init__(self, terms: Mapping[Monomial, int]) -> None:
         kept = [(monomial, factor) for monomial, factor in terms.items() if factor]
         if len(kept) > MAXIMUM_TERMS:
             raise LimitError(f"a symbolic extent has more than {MAXIMUM_TERMS} terms")
+        self.size = sum(_size(monomial) for monomial, _ in kept)
+        if self.size > MAXIMUM_SIZE:
+            raise LimitError(f"a symbolic extent is written with more than {MAXIMUM_SIZE} symbols")
+        if any(factor.bit_length() > MAXIMUM_BITS for _, factor in kept):
+            raise LimitError(f"a factor in a symbolic extent has more than {MAXIMUM_BITS} bits")
         self.terms = tuple(
             sorted(kept, key=lambda term: (_degree(term[0]), _monomial_text(term[0], _key)))
         )
@@ -360,6 +374,10 @@ def ceil_divide(numerator: Extent, divisor: Extent) -> Extent:
 def extents_of(values: Sequence[Any]) -> tuple[Extent, ...]:
     """``values`` as a tuple of plain ints and Dims (NumPy integers become ints)."""
     return tuple(value if isinstance(value, Dim) else int(value) for value in values)
+
+
+def _size(monomial: Monomial) -> int:
+    return sum(power * (1 if isinstance(atom, Symbol) else atom.size) for atom, power in monomial)
 
 
 def _degree(monomial: Monomial) -> int:

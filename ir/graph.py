@@ -125,7 +125,7 @@ class Graph(GraphState):
         if name in self._output_names:
             raise ModelError(f"graph {self.name!r} already has an output {name!r}")
         self._outputs.append(value)
-        self._output_names.append(name)
+        self._output_names[name] = None
 
     def measure(self, value: Value, position: int, name: str = "", lower: int = 0) -> Dim:
         """A new symbol: the element at flat ``position`` of the integer tensor ``value``.
@@ -296,7 +296,7 @@ class Graph(GraphState):
         other._nx = self._nx.copy()
         other._sorted = None if self._sorted is None else list(self._sorted)
         other._inputs, other._outputs = list(self._inputs), list(self._outputs)
-        other._output_names = list(self._output_names)
+        other._output_names = dict(self._output_names)
         other._params, other._symbols = dict(self._params), dict(self._symbols)
         other._equalities, other._count = dict(self._equalities), self._count
         return other

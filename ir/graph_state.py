@@ -36,7 +36,7 @@ class GraphState(Body):
         self._nx: nx.DiGraph[str] = nx.DiGraph()
         self._inputs: list[Value] = []
         self._outputs: list[Value] = []
-        self._output_names: list[str] = []
+        self._output_names: dict[str, None] = {}  # in order
         self._params: dict[str, Array | LazyArray] = {}
         self._symbols: dict[str, tuple[Value, int]] = {}
         self._equalities: dict[str, list[Equality]] = {}  # by the node that assumes them

@@ -188,7 +188,7 @@ def test_mutated_models() -> None:
     for model in structured_mutations():
         name = reads_or_refuses(model.SerializeToString())
         found[name] = found.get(name, 0) + 1
-    assert found.get("ModelError", 0) > 50
+    assert found.get("FormatError", 0) > 50
     assert found.get("UnsupportedError", 0) > 10
 
 

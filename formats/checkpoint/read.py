@@ -16,7 +16,7 @@ from typing import IO
 
 import numpy as np
 
-from ...ir import Array, FormatError, LimitError, ModelError
+from ...ir import Array, FormatError, LimitError
 from ..adapter import read_source
 from ..limits import DEFAULT_LIMITS, Limits
 from ..record_cipher import decrypt, is_encrypted
@@ -48,14 +48,14 @@ def read_checkpoint(
 
     ``dec_key`` and ``dec_mode`` are those of encrypted files. With ``crc_check`` the checksum
     at the end, if there is one, is verified. Raises FormatError for what is no checkpoint,
-    a broken one or a wrong key, LimitError beyond ``limits``, ModelError for a missing key.
+    a broken one, and a key that is missing or wrong, LimitError beyond ``limits``.
     """
     data = mapped(source, limits)
     data = _without_trailer(data, crc_check)
     if is_encrypted(data[:4]):
         data = memoryview(decrypt(data, dec_key, dec_mode))
     elif dec_key is not None:
-        raise ModelError("a key is given, but the checkpoint is not encrypted: leave dec_key out")
+        raise FormatError("a key is given, but the checkpoint is not encrypted: leave dec_key out")
     return Checkpoint(list(_entries(data, limits)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -110,6 +111,7 @@ class Context(Builder):
         if isinstance(result, Shape):
             return result
         if isinstance(result, (tuple, list)):
+            self.machine.count_parts(len(result))
             return tuple(self.item(part) for part in result)
         return result
 
@@ -139,6 +141,16 @@ class Context(Builder):
         """The part of ``x`` at ``position`` of the first axis."""
         part = self.slice_axis(x, 0, position, 1)
         return self.reshape(part, self.shape(part)[1:])
+
+    def slice_axis(self, x: Value, axis: int, start: Extent, size: Extent) -> Value:
+        """``size`` elements from ``start`` along one axis; ``x`` where those are all."""
+        if start == 0 and size == self.shape(x)[axis]:
+            return x
+        return super().slice_axis(x, axis, start, size)
+
+    def joined(self, parts: Sequence[Value], axis: int) -> Value:
+        """The parts one after the other along ``axis``."""
+        return parts[0] if len(parts) == 1 else self.add(ops.concat, *parts, axis=axis)
 
     def broadcast_rank(self, x: Value, rank: int) -> Value:
         """``x`` with extents 1 put in front, up to ``rank``."""

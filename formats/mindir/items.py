@@ -129,13 +129,15 @@ class Table:
 MISSING = Missing()
 
 
-def leaves(item: Item) -> list[Item]:
-    """The parts of a tree of tuples, in order."""
+def leaves(item: Item, count: Callable[[int], None] | None = None) -> list[Item]:
+    """The parts of a tree of tuples, in order; ``count`` is told how many each tuple has."""
     found: list[Item] = []
     pending = [item]
     while pending:
         current = pending.pop()
         if isinstance(current, tuple):
+            if count is not None:
+                count(len(current))
             pending.extend(reversed(current))
         elif isinstance(current, Function) and current.bound:
             pending.extend(reversed(current.bound))

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ...ir import TensorType, UnsupportedError, Value
+from ...ir import ModelError, TensorType, UnsupportedError, Value
 from ...ops.control import if_, loop
 from ...ops.registry import operator_named
 from . import control
@@ -95,7 +95,7 @@ def read_jumping_loop(
         if iteration is None or len(machine.items) > refused:
             return MISSING
         if not iteration.ways:
-            raise UnsupportedError(f"the loop {name!r} never ends")
+            raise ModelError(f"the loop {name!r} never ends")
         changed = _changed(iteration, carried)
         changed_states = {
             key

@@ -69,8 +69,10 @@ class Machine:
         self._constants: dict[str, Item] = {}
         self._attributes: dict[str, dict[str, Item]] = {}
         self._frames: list[Frame] = []
-        self._nodes = 0
         self.regions = 0
+        self._nodes = self._parts = 0
+        there = sum(len(text.nodes) for text in model.graphs.values())
+        self._most_nodes = min(limits.nodes, limits.called_nodes + 8 * there)
 
     # --- errors --------------------------------------------------------------------------
 
@@ -80,6 +82,15 @@ class Machine:
             text = item if where in item or not where else f"{where}: {item}"
             if text not in self.items:
                 self.items.append(text)
+
+    def count_parts(self, number: int) -> None:
+        """So many parts of tuples were handed on; tuples of tuples may multiply a small file."""
+        self._parts += number
+        if self._parts > self.limits.tuple_parts:
+            raise LimitError(
+                f"the model hands on more than {self.limits.tuple_parts} parts of tuples; "
+                "raise the limit tuple_parts"
+            )
 
     # --- parameters and constants --------------------------------------------------------
 
@@ -187,8 +198,11 @@ class Machine:
 
     def _read_node(self, proto: Any, frame: Frame, region: Region) -> None:
         self._nodes += 1
-        if self._nodes > self.limits.nodes:
-            raise LimitError(f"the model has more than {self.limits.nodes} nodes; raise limits")
+        if self._nodes > self._most_nodes:
+            raise LimitError(
+                f"the model has more than {self._most_nodes} nodes when its calls are put in "
+                "place; raise the limits nodes and called_nodes"
+            )
         kind, target = self.model.resolve(proto)
         where = f"{target if kind == 'primitive' else 'call'} {label(proto)!r}"
         try:
@@ -225,7 +239,8 @@ class Machine:
         context = Context(self, frame, region, proto, where)
         if not entry.plumbing:
             inputs = [item for item in inputs if not isinstance(item, Monad)]
-            for leaf in leaves(tuple(inputs)):
+            found = leaves(tuple(inputs), self.count_parts)
+            for leaf in found:
                 if isinstance(leaf, Missing):
                     return MISSING
                 if isinstance(leaf, (Again, Fork, Part)):

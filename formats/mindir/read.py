@@ -13,7 +13,6 @@ from ...ir import (
     Extent,
     FormatError,
     Graph,
-    LimitError,
     ModelError,
     TensorType,
     UnsupportedError,
@@ -21,7 +20,7 @@ from ...ir import (
     symbol,
 )
 from .. import record_cipher
-from ..adapter import LoadedModel, Metadata, read_source
+from ..adapter import LoadedModel, Metadata, of_a_file, read_source
 from ..external import ExternalData
 from ..limits import DEFAULT_LIMITS, Limits
 from ..wire_scan import scan
@@ -81,10 +80,8 @@ def read_model(
     proto = _parsed(data, limits)
     where = Path(folder) if folder is not None else place
     external = ExternalData(where, decode)
-    try:
+    with of_a_file():
         graph = _built(proto, TensorReader(limits, external), limits)
-    except RecursionError:
-        raise LimitError("the model nests too deeply") from None
     metadata = Metadata(
         producer=" ".join(filter(None, (proto.producer_name, proto.model_version))),
         versions={"MindIR": proto.mind_ir_version},
@@ -250,7 +247,7 @@ def _output_names(proto: Any) -> list[str]:
 def _hand_out(machine: Machine, region: Region, result: Item, names: Sequence[str]) -> None:
     graph = region.graph
     found: list[tuple[Item, Value]] = []
-    for item in leaves(result):
+    for item in leaves(result, machine.count_parts):
         if isinstance(item, (Monad, type(None))):
             continue
         if isinstance(item, str):
@@ -259,12 +256,16 @@ def _hand_out(machine: Machine, region: Region, result: Item, names: Sequence[st
             control.as_value(machine, item, region)
         found.append((item, control.as_value(machine, item, region)))
     known = list(names) if len(set(names)) == len(names) == len(found) else []
+    used: set[str] = set()
+    numbers: dict[str, int] = {}
     for position, (item, value) in enumerate(found):
         stem = item.name if isinstance(item, Reference) else value.node
-        name, number = known[position] if known else stem, 1
-        while name in graph.output_names:
+        name, number = known[position] if known else stem, numbers.get(stem, 1)
+        while name in used:
             number += 1
             name = f"{stem}_{number}"
+        numbers[stem] = number
+        used.add(name)
         graph.output(value, name)
 
 

@@ -321,6 +321,7 @@ def _adaptive_average(g: Context, x: Value, output_size: Item) -> Value:
         if not isinstance(extent, int) or not isinstance(size, int):
             raise UnsupportedError(f"adaptive pooling of {g.type(x)} to {size}")
         # Along each axis the means are a product with a matrix of weights.
+        g.check_computed(extent, size)
         weights = np.zeros((extent, size))
         for k, (low, high) in enumerate(_spans(extent, size)):
             weights[low:high, k] = 1.0 / (high - low)
@@ -343,6 +344,9 @@ def _adaptive_max(g: Context, x: Value, output_size: Item) -> Item:
         x, extents, sizes = g.unsqueeze(x, rank - 1), (1, *extents), [1, *sizes]
     height, width = (int(e) for e in extents)  # type: ignore[arg-type]
     rows, columns = (int(e) for e in sizes)  # type: ignore[arg-type]
+    g.check_computed(rows, columns)
+    g.check_computed(height, width)
+    map_ = np.arange(height * width).reshape(height, width)
     last = g.rank(x) - 1
     values, places = [], []
     for top, bottom in _spans(height, rows):
@@ -353,11 +357,7 @@ def _adaptive_max(g: Context, x: Value, output_size: Item) -> Item:
             flat = g.reshape(part, (*g.shape(part)[:-2], (bottom - top) * (right - left)))
             values.append(g.add(ops.reduce_max, flat, axes=(last - 1,), keepdims=True))
             found = g.add(ops.arg_max, flat, axis=last - 1, keepdims=True)
-            map_ = np.arange(height * width).reshape(height, width)[top:bottom, left:right]
-            table = g.constant(map_.reshape(-1), "int64")
+            table = g.constant(map_[top:bottom, left:right].reshape(-1), "int64")
             places.append(g.add(ops.gather, table, found, axis=0))
     shape = [*g.shape(x)[:-2], *(sizes if count == 2 else sizes[1:])]
-    joined = [
-        g.reshape(g.add(ops.concat, *parts, axis=last - 1), shape) for parts in (values, places)
-    ]
-    return tuple(joined)
+    return tuple(g.reshape(g.joined(parts, last - 1), shape) for parts in (values, places))

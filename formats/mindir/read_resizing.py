@@ -55,7 +55,7 @@ def _nearest(
 
 _TABLE = 1024
 # Elements of a constant that a reader makes.
-_LARGEST = 1 << 23
+_LARGEST = 1 << 22
 
 
 def cubic_matrix(extent: int, size: int, align_corners: bool, half_pixel: bool) -> Array:
@@ -101,7 +101,9 @@ def _bicubic(
     Others are within 1e-3 of its numbers.
     """
     known = [e for e in (*g.shape(x)[-2:], *size) if isinstance(e, int) and e > 0]
-    if len(known) == 4 and max(known[0] * known[2], known[1] * known[3]) <= _LARGEST:
+    if len(known) == 4 and all(
+        max(a, 4) * b <= _LARGEST for a, b in zip(known[:2], known[2:], strict=True)
+    ):
         down, across = (
             g.constant(cubic_matrix(a, b, align_corners, half_pixel_centers), g.dtype(x))
             for a, b in zip(known[:2], known[2:], strict=True)
@@ -205,7 +207,7 @@ def _affine_grid(
     if len(output_size) not in (4, 5) or any(not isinstance(e, int) for e in output_size):
         raise UnsupportedError(f"AffineGrid to {output_size}")
     sizes = [int(extent) for extent in output_size[2:]]  # type: ignore[arg-type]
-    if math.prod(sizes) > _LARGEST >> 2:
+    if math.prod(sizes) > _LARGEST >> 1:
         raise UnsupportedError(f"AffineGrid to {output_size}: so many places")
     axes = []
     for count in sizes:

@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from ...ir import Dim, ModelError, UnsupportedError
+from ...ir import Dim, LimitError, ModelError, UnsupportedError
 from ...ir import dim as dims
 from ...ops.registry import operator_named
 from .context import Context, ops
@@ -54,11 +54,22 @@ def _register_binary(name: str, function: Callable[[Any, Any], Any], op: str) ->
             left, right = g.pair(x, y)
             return g.add(operator_named(op), left, right)
         try:
-            return function(x, y)
+            return _bounded(name, function, x, y)
         except (ZeroDivisionError, OverflowError) as error:
             raise ModelError(f"{name} of {x} and {y}: {error}") from None
 
     reads(name)(read)
+
+
+def _bounded(name: str, function: Callable[[Any, Any], Any], x: Any, y: Any) -> Any:
+    """The result; whole numbers beyond 64 bits, which MindSpore does not have, are refused."""
+    if name == "ScalarPow" and _whole(x, y) and isinstance(x, int) and abs(x) > 1:
+        if not isinstance(y, int) or y > 64:
+            raise LimitError(f"{name} of {x} and {y} does not fit into 64 bits")
+    found = function(x, y)
+    if isinstance(found, int) and not -(2**63) <= found < 2**64:
+        raise LimitError(f"{name} of {x} and {y} does not fit into 64 bits")
+    return found
 
 
 def _undecided(name: str, x: Item, y: Item) -> bool:

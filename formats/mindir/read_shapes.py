@@ -548,6 +548,9 @@ def _linspace(
     last = g.reshape(g.value(stop), ())
     kind = dtype or (g.dtype(first) if g.dtype(first).startswith("float") else "float32")
     first, last = g.cast(first, kind), g.cast(last, kind)
+    if num < 0:
+        raise ModelError(f"{num} places between two numbers")
+    g.check_computed(num)
     places = g.constant(np.arange(num) / max(num - 1, 1), kind)
     way = g.add(ops.sub, last, first)
     return g.add(ops.add, first, g.add(ops.mul, places, way))

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from ...ir import Array, FormatError, Graph, LimitError, ModelError, UnsupportedError
-from ..adapter import LoadedModel, Metadata, read_source
+from ...ir import Array, FormatError, Graph, ModelError, UnsupportedError
+from ..adapter import LoadedModel, Metadata, of_a_file, read_source
 from ..builder import Place
 from ..external import ExternalData
 from ..limits import DEFAULT_LIMITS, Limits
@@ -50,6 +50,13 @@ def read_model(
     """As :func:`read`, with what the file says about itself."""
     proto, place = _parsed(source, limits)
     where = Path(folder) if folder is not None else place
+    with of_a_file():
+        return _loaded(proto, where, limits, constants)
+
+
+def _loaded(
+    proto: Any, folder: Path | None, limits: Limits, constants: Mapping[str, Array] | None
+) -> LoadedModel:
     if not proto.HasField("graph"):
         raise FormatError("the ONNX file has no graph")
     if not OLDEST_IR <= proto.ir_version:
@@ -67,12 +74,9 @@ def read_model(
     # Bodies of other domains' operators may need the standard ones.
     opsets.setdefault("", newest_opset())
     graph = Graph(proto.graph.name or "graph")
-    session = Reading(limits, TensorReader(limits, ExternalData(where)), functions)
+    session = Reading(limits, TensorReader(limits, ExternalData(folder)), functions)
     scope = Scope(session, Place(graph, ShapeValues(graph)), opsets)
-    try:
-        scope.read_graph(proto.graph, constants or {})
-    except RecursionError:
-        raise LimitError("the model nests too deeply") from None
+    scope.read_graph(proto.graph, constants or {})
     if session.items:
         raise UnsupportedError(_listed(session.items), session.items)
     graph.prune()

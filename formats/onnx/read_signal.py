@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...ir import ModelError, Value
+from ...ir import Array, ModelError, TensorType, Value
 from ...ir.data_type import is_float
 from .context import Context, ops
 from .registry import reads
@@ -84,16 +84,16 @@ def _products(
 ) -> list[Value]:
     """Real and imaginary part of the transform along the last axis."""
     kept = count // 2 + 1 if onesided and not inverse else count
-    # Whole periods are dropped before the angle is computed, which keeps it exact.
-    turns = np.outer(np.arange(used), np.arange(kept)) % count
-    angle = 2.0 * np.pi * turns / count
+    angle = 2.0 * np.pi * np.arange(count) / count
     scale = np.full((used, 1), 1.0 / count if inverse else 1.0)
     if inverse and onesided:
         # The half that is not there mirrors the one that is.
         scale[1 : (count + 1) // 2] *= 2.0
     dtype = g.dtype(parts[0])
-    cosine = g.constant(np.cos(angle) * scale, dtype)
-    sine = g.constant(np.sin(angle) * scale * (1.0 if inverse else -1.0), dtype)
+    cosine = g.constant(_turned(np.cos(angle), scale, kept, dtype), dtype)
+    sine = g.constant(
+        _turned(np.sin(angle), scale * (1.0 if inverse else -1.0), kept, dtype), dtype
+    )
     real = g.add(ops.matmul, parts[0], cosine)
     if len(parts) == 2:
         real = g.add(ops.sub, real, g.add(ops.matmul, parts[1], sine))
@@ -103,6 +103,18 @@ def _products(
     if len(parts) == 2:
         imaginary = g.add(ops.add, imaginary, g.add(ops.matmul, parts[1], cosine))
     return [real, imaginary]
+
+
+def _turned(circle: Array, scale: Array, kept: int, dtype: str) -> Array:
+    """``circle`` at (row times column) of its places, row by row, times each row's scale.
+
+    Whole periods are dropped before a place is looked up, which keeps it exact.
+    """
+    found = np.empty((len(scale), kept), TensorType(dtype).numpy)
+    columns = np.arange(kept)
+    for row, factor in enumerate(scale):
+        found[row] = circle[row * columns % len(circle)] * factor
+    return found
 
 
 @reads("STFT", since=17)
@@ -129,6 +141,7 @@ def _stft(
         g.unsupported(f"STFT of {g.type(signal)}: the length must be a number")
     if step < 1 or not 1 <= length <= present or length > _LONGEST:
         raise ModelError(f"STFT: frames of {length} every {step} of {present} elements")
+    g.check_computed((present - length) // step + 1, length)
     starts = np.arange((present - length) // step + 1, dtype=np.int64) * step
     places = starts[:, None] + np.arange(length, dtype=np.int64)
     frames = g.add(ops.gather, signal, g.constant(places), axis=1)
