@@ -6,27 +6,23 @@ The attributes that all recurrent layers have are explained in ``recurrent_commo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from ..ir import Array, Call, Operand, TensorType, workspace
+from ..ir import Array, Call, Operand, TensorType
 from .define import operator
 from .half import widened
 from .recurrent_common import (
-    BAD_LENGTH,
     LENGTHS,
-    LSTM_DEFAULTS,
+    LSTM,
     STATE,
     STATES,
-    activation_scalars,
     apply_activation,
     clipped,
-    count_directions,
     infer_layer,
-    input_gates,
+    layer_calls,
     layer_cost,
-    present,
-    resolve_activations,
     scan,
 )
 from .recurrent_common import layer_operands as _data
@@ -60,9 +56,7 @@ def lstm(
     Outputs: all hidden states [time, D, batch, H], the last hidden and the last cell state.
     ``input_forget`` takes ``1 - input gate`` for the forget gate.
     """
-    functions = resolve_activations(
-        "lstm", activations, activation_alpha, activation_beta, LSTM_DEFAULTS, len(w)
-    )
+    functions = LSTM.functions(len(w), activations, activation_alpha, activation_beta)
     size = hidden_size
     recurrent = widened(r)
     biases = np.zeros((len(w), 8 * size), recurrent.dtype) if b is None else widened(b)
@@ -101,28 +95,10 @@ def _(
     initial_h: TensorType | None = None,
     initial_c: TensorType | None = None,
     p: TensorType | None = None,
-    *,
-    hidden_size: int,
-    direction: str,
-    activations: Sequence[str],
-    activation_alpha: Sequence[float],
-    activation_beta: Sequence[float],
-    clip: float,
-    input_forget: bool,
-    layout: int,
+    **settings: Any,
 ) -> tuple[TensorType, TensorType, TensorType]:
     states = (initial_h, initial_c)
-    y, state = infer_layer(
-        "lstm", 4, x, w, r, b, sequence_lengths, states, p, hidden_size, direction, layout
-    )
-    resolve_activations(
-        "lstm",
-        activations,
-        activation_alpha,
-        activation_beta,
-        LSTM_DEFAULTS,
-        count_directions("lstm", direction),
-    )
+    y, state = infer_layer(LSTM, x, w, r, b, sequence_lengths, states, p, **settings)
     return y, state, state
 
 
@@ -139,50 +115,13 @@ def _(
     initial_h: Operand | None,
     initial_c: Operand | None,
     p: Operand | None,
-    y: Operand,
-    y_h: Operand,
-    y_c: Operand,
-    *,
-    hidden_size: int,
-    direction: str,
-    activations: Sequence[str],
-    activation_alpha: Sequence[float],
-    activation_beta: Sequence[float],
-    clip: float,
+    *outputs: Operand,
     input_forget: bool,
-    layout: int,
+    **settings: Any,
 ) -> list[Call]:
-    directions = count_directions("lstm", direction)
-    functions = resolve_activations(
-        "lstm", activations, activation_alpha, activation_beta, LSTM_DEFAULTS, directions
-    )
-    calls, gates, batch, extents = input_gates(x, w, layout)
-    work = workspace("work", x.dtype, (directions * batch * 4 * hidden_size,))
     options = (b, sequence_lengths, initial_h, initial_c, p)
-    last = Call(
-        run_lstm,
-        (
-            gates,
-            r.flat(),
-            *(present(option, r) for option in options),
-            *(output.flat() for output in (y, y_h, y_c)),
-            work,
-        ),
-        items=directions * batch,
-        scalars=(
-            *(int(option is not None) for option in options),
-            *extents,
-            hidden_size,
-            layout,
-            int(direction == "reverse"),
-            *activation_scalars(functions, 3),
-            float(clip),
-            int(input_forget),
-        ),
-        reassociate=True,
-        error=BAD_LENGTH,
-    )
-    return [*calls, last]
+    flags = (input_forget,)
+    return layer_calls(LSTM, run_lstm, x, w, r, options, outputs, flags, rows=4, **settings)
 
 
 lstm.samples = [

@@ -5,29 +5,26 @@ The attributes that all recurrent layers have are explained in ``recurrent_commo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
-from ..ir import Array, Call, Operand, TensorType, workspace
+from ..ir import Array, Call, Operand, TensorType
 from .define import operator
 from .half import widened
 from .recurrent_common import (
-    BAD_LENGTH,
-    GRU_DEFAULTS,
+    GRU,
     LENGTHS,
-    RNN_DEFAULTS,
+    RNN,
     STATE,
     STATES,
-    activation_scalars,
+    Kind,
     apply_activation,
     clipped,
-    count_directions,
     infer_layer,
-    input_gates,
+    layer_calls,
     layer_cost,
-    present,
-    resolve_activations,
     scan,
 )
 from .recurrent_common import layer_operands as _data
@@ -59,9 +56,7 @@ def gru(
     [time, D, batch, H] and the last one. ``linear_before_reset`` applies the reset gate after
     the product with ``r``.
     """
-    functions = resolve_activations(
-        "gru", activations, activation_alpha, activation_beta, GRU_DEFAULTS, len(w)
-    )
+    functions = GRU.functions(len(w), activations, activation_alpha, activation_beta)
     size = hidden_size
     recurrent = widened(r)
     biases = np.zeros((len(w), 6 * size), recurrent.dtype) if b is None else widened(b)
@@ -108,9 +103,7 @@ def rnn(
     ``w`` [D, H, input], ``r`` [D, H, H], ``b`` [D, 2 H]. Outputs: all hidden states
     [time, D, batch, H] and the last one.
     """
-    functions = resolve_activations(
-        "rnn", activations, activation_alpha, activation_beta, RNN_DEFAULTS, len(w)
-    )
+    functions = RNN.functions(len(w), activations, activation_alpha, activation_beta)
     size = hidden_size
     recurrent = widened(r)
     biases = np.zeros((len(w), 2 * size), recurrent.dtype) if b is None else widened(b)
@@ -125,69 +118,23 @@ def rnn(
     return y, last
 
 
-@gru.infer
-def _(
-    x: TensorType,
-    w: TensorType,
-    r: TensorType,
-    b: TensorType | None = None,
-    sequence_lengths: TensorType | None = None,
-    initial_h: TensorType | None = None,
-    *,
-    hidden_size: int,
-    direction: str,
-    activations: Sequence[str],
-    activation_alpha: Sequence[float],
-    activation_beta: Sequence[float],
-    clip: float,
-    linear_before_reset: bool,
-    layout: int,
-) -> tuple[TensorType, TensorType]:
-    resolve_activations(
-        "gru",
-        activations,
-        activation_alpha,
-        activation_beta,
-        GRU_DEFAULTS,
-        count_directions("gru", direction),
-    )
-    states = (initial_h,)
-    return infer_layer(
-        "gru", 3, x, w, r, b, sequence_lengths, states, None, hidden_size, direction, layout
-    )
+def _infer(kind: Kind) -> Callable[..., tuple[TensorType, TensorType]]:
+    def infer(
+        x: TensorType,
+        w: TensorType,
+        r: TensorType,
+        b: TensorType | None = None,
+        sequence_lengths: TensorType | None = None,
+        initial_h: TensorType | None = None,
+        **settings: Any,
+    ) -> tuple[TensorType, TensorType]:
+        return infer_layer(kind, x, w, r, b, sequence_lengths, (initial_h,), **settings)
+
+    return infer
 
 
-@rnn.infer
-def _(
-    x: TensorType,
-    w: TensorType,
-    r: TensorType,
-    b: TensorType | None = None,
-    sequence_lengths: TensorType | None = None,
-    initial_h: TensorType | None = None,
-    *,
-    hidden_size: int,
-    direction: str,
-    activations: Sequence[str],
-    activation_alpha: Sequence[float],
-    activation_beta: Sequence[float],
-    clip: float,
-    layout: int,
-) -> tuple[TensorType, TensorType]:
-    resolve_activations(
-        "rnn",
-        activations,
-        activation_alpha,
-        activation_beta,
-        RNN_DEFAULTS,
-        count_directions("rnn", direction),
-    )
-    states = (initial_h,)
-    return infer_layer(
-        "rnn", 1, x, w, r, b, sequence_lengths, states, None, hidden_size, direction, layout
-    )
-
-
+gru.infer(_infer(GRU))
+rnn.infer(_infer(RNN))
 for _op in (gru, rnn):
     _op.cost(layer_cost)
 
@@ -200,48 +147,13 @@ def _(
     b: Operand | None,
     sequence_lengths: Operand | None,
     initial_h: Operand | None,
-    y: Operand,
-    y_h: Operand,
-    *,
-    hidden_size: int,
-    direction: str,
-    activations: Sequence[str],
-    activation_alpha: Sequence[float],
-    activation_beta: Sequence[float],
-    clip: float,
+    *outputs: Operand,
     linear_before_reset: bool,
-    layout: int,
+    **settings: Any,
 ) -> list[Call]:
-    directions = count_directions("gru", direction)
-    functions = resolve_activations(
-        "gru", activations, activation_alpha, activation_beta, GRU_DEFAULTS, directions
-    )
-    calls, gates, batch, extents = input_gates(x, w, layout)
-    work = workspace("work", x.dtype, (directions * batch * 4 * hidden_size,))
     options = (b, sequence_lengths, initial_h)
-    last = Call(
-        run_gru,
-        (
-            gates,
-            r.flat(),
-            *(present(option, r) for option in options),
-            *(y.flat(), y_h.flat(), work),
-        ),
-        items=directions * batch,
-        scalars=(
-            *(int(option is not None) for option in options),
-            *extents,
-            hidden_size,
-            layout,
-            int(direction == "reverse"),
-            *activation_scalars(functions, 2),
-            float(clip),
-            int(linear_before_reset),
-        ),
-        reassociate=True,
-        error=BAD_LENGTH,
-    )
-    return [*calls, last]
+    flags = (linear_before_reset,)
+    return layer_calls(GRU, run_gru, x, w, r, options, outputs, flags, rows=4, **settings)
 
 
 @rnn.kernel
@@ -252,46 +164,11 @@ def _(
     b: Operand | None,
     sequence_lengths: Operand | None,
     initial_h: Operand | None,
-    y: Operand,
-    y_h: Operand,
-    *,
-    hidden_size: int,
-    direction: str,
-    activations: Sequence[str],
-    activation_alpha: Sequence[float],
-    activation_beta: Sequence[float],
-    clip: float,
-    layout: int,
+    *outputs: Operand,
+    **settings: Any,
 ) -> list[Call]:
-    directions = count_directions("rnn", direction)
-    functions = resolve_activations(
-        "rnn", activations, activation_alpha, activation_beta, RNN_DEFAULTS, directions
-    )
-    calls, gates, batch, extents = input_gates(x, w, layout)
-    work = workspace("work", x.dtype, (directions * batch * hidden_size,))
     options = (b, sequence_lengths, initial_h)
-    last = Call(
-        run_rnn,
-        (
-            gates,
-            r.flat(),
-            *(present(option, r) for option in options),
-            *(y.flat(), y_h.flat(), work),
-        ),
-        items=directions * batch,
-        scalars=(
-            *(int(option is not None) for option in options),
-            *extents,
-            hidden_size,
-            layout,
-            int(direction == "reverse"),
-            *activation_scalars(functions, 1),
-            float(clip),
-        ),
-        reassociate=True,
-        error=BAD_LENGTH,
-    )
-    return [*calls, last]
+    return layer_calls(RNN, run_rnn, x, w, r, options, outputs, rows=1, **settings)
 
 
 gru.samples = [

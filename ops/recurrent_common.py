@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -59,28 +60,40 @@ class Activation:
     beta: float
 
 
-def resolve_activations(
-    what: str,
-    names: Sequence[str],
-    alpha: Sequence[float],
-    beta: Sequence[float],
-    defaults: Sequence[str],
-    directions: int,
-) -> tuple[Activation, ...]:
-    """The functions of all directions; raises for unknown names and wrong numbers of them."""
-    given = tuple(names) or tuple(defaults) * directions
-    if len(given) != len(defaults) * directions:
-        raise ModelError(f"{what}: {len(given)} activations for {directions} direction(s)")
-    alphas, betas = iter(alpha), iter(beta)
-    result = []
-    for name in given:
-        if name.lower() not in FUNCTIONS:
-            raise UnsupportedError(f"{what}: there is no activation {name!r}")
-        number, default_alpha, default_beta = FUNCTIONS[name.lower()]
-        first = 0.0 if default_alpha is None else next(alphas, default_alpha)
-        second = 0.0 if default_beta is None else next(betas, default_beta)
-        result.append(Activation(number, float(first), float(second)))
-    return tuple(result)
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of recurrent layer: how many gates, and ONNX's functions of one direction."""
+
+    name: str
+    gates: int
+    defaults: tuple[str, ...]
+
+    def functions(
+        self,
+        directions: int,
+        activations: Sequence[str],
+        activation_alpha: Sequence[float],
+        activation_beta: Sequence[float],
+    ) -> tuple[Activation, ...]:
+        """Those of all directions; raises for unknown names and wrong numbers of them."""
+        given = tuple(activations) or self.defaults * directions
+        if len(given) != len(self.defaults) * directions:
+            raise ModelError(f"{self.name}: {len(given)} activations for {directions} direction(s)")
+        alphas, betas = iter(activation_alpha), iter(activation_beta)
+        result = []
+        for name in given:
+            if name.lower() not in FUNCTIONS:
+                raise UnsupportedError(f"{self.name}: there is no activation {name!r}")
+            number, default_alpha, default_beta = FUNCTIONS[name.lower()]
+            first = 0.0 if default_alpha is None else next(alphas, default_alpha)
+            second = 0.0 if default_beta is None else next(betas, default_beta)
+            result.append(Activation(number, float(first), float(second)))
+        return tuple(result)
+
+
+LSTM = Kind("lstm", 4, ("Sigmoid", "Tanh", "Tanh"))
+GRU = Kind("gru", 3, ("Sigmoid", "Tanh"))
+RNN = Kind("rnn", 1, ("Tanh",))
 
 
 def _sigmoid(x: Array) -> Array:
@@ -166,26 +179,26 @@ def clipped(x: Array, clip: float) -> Array:
     return np.clip(x, -clip, clip).astype(x.dtype) if clip > 0 else x
 
 
-LSTM_DEFAULTS = ("Sigmoid", "Tanh", "Tanh")
-GRU_DEFAULTS = ("Sigmoid", "Tanh")
-RNN_DEFAULTS = ("Tanh",)
-
-
 def infer_layer(
-    what: str,
-    gates: int,
+    kind: Kind,
     x: TensorType,
     w: TensorType,
     r: TensorType,
     b: TensorType | None,
     sequence_lengths: TensorType | None,
     states: Sequence[TensorType | None],
-    peepholes: TensorType | None,
+    peepholes: TensorType | None = None,
+    *,
     hidden_size: int,
     direction: str,
     layout: int,
+    activations: Sequence[str],
+    activation_alpha: Sequence[float],
+    activation_beta: Sequence[float],
+    **others: Any,
 ) -> tuple[TensorType, TensorType]:
-    """Types of all hidden states and of the last one."""
+    """Types of all hidden states and of the last one; ``others`` say nothing about them."""
+    what, gates = kind.name, kind.gates
     same_type(what, x, w, r, b, peepholes, *states)
     if not is_float(x.dtype):
         raise ModelError(f"{what} takes floating-point tensors, not {x.dtype}")
@@ -196,6 +209,7 @@ def infer_layer(
     if x.rank != 3:
         raise ModelError(f"{what}: the input {x} is not of rank 3")
     directions = count_directions(what, direction)
+    kind.functions(directions, activations, activation_alpha, activation_beta)
     time, batch, width = x.shape if not layout else (x.shape[1], x.shape[0], x.shape[2])
 
     def fits(name: str, type_: TensorType | None, *shape: Extent) -> None:
@@ -254,6 +268,56 @@ def activation_scalars(functions: Sequence[Activation], each: int) -> list[Exten
     both = [*functions[:each], *functions[-each:]]
     numbers: list[Extent | float] = [function.number for function in both]
     return [*numbers, *(v for function in both for v in (function.alpha, function.beta))]
+
+
+def layer_calls(
+    kind: Kind,
+    body: Callable[..., object],
+    x: Operand,
+    w: Operand,
+    r: Operand,
+    options: Sequence[Operand | None],
+    outputs: Sequence[Operand],
+    flags: Sequence[bool] = (),
+    *,
+    rows: int,
+    hidden_size: int,
+    direction: str,
+    layout: int,
+    clip: float,
+    **activations: Any,
+) -> list[Call]:
+    """Calls for the gates, then of ``body`` for each row of the batch in each direction.
+
+    ``body`` has ``rows`` times ``hidden_size`` elements of working memory an item.
+    """
+    directions = count_directions(kind.name, direction)
+    functions = kind.functions(directions, **activations)
+    calls, gates, batch, extents = input_gates(x, w, layout)
+    last = Call(
+        body,
+        (
+            gates,
+            r.flat(),
+            *(present(option, r) for option in options),
+            *(output.flat() for output in outputs),
+            workspace("work", x.dtype, (directions * batch * rows * hidden_size,)),
+        ),
+        items=directions * batch,
+        scalars=(
+            *(int(option is not None) for option in options),
+            *extents,
+            hidden_size,
+            layout,
+            int(direction == "reverse"),
+            *activation_scalars(functions, len(kind.defaults)),
+            float(clip),
+            *map(int, flags),
+        ),
+        reassociate=True,
+        error=BAD_LENGTH,
+    )
+    return [*calls, last]
 
 
 def layer_operands(

@@ -18,20 +18,14 @@ from ....ir.node import read_array
 from ....ops.elementwise_arithmetic import add
 from ....ops.lstm import lstm
 from ....ops.recurrent import gru, rnn
-from ....ops.recurrent_common import (
-    GRU_DEFAULTS,
-    LSTM_DEFAULTS,
-    RNN_DEFAULTS,
-    count_directions,
-    resolve_activations,
-)
+from ....ops.recurrent_common import GRU, LSTM, RNN, count_directions
 from ..choices import Choices
 from ..dense.products import Product, product_candidates
 from ..tuning.choose import OTHERWISE, Candidate, choose
 from .plan import GATES, members_of, pack_recurrent, phases_of
 from .recurrence import recurrence
 
-_DEFAULTS = {lstm: LSTM_DEFAULTS, gru: GRU_DEFAULTS, rnn: RNN_DEFAULTS}
+_KINDS = {lstm: LSTM, gru: GRU, rnn: RNN}
 # Operands by position.
 _X, _W, _R, _B, _LENGTHS, _INITIAL_H, _INITIAL_C, _PEEPHOLES = range(8)
 
@@ -46,7 +40,7 @@ def select_recurrent(graph: Graph, choices: Choices) -> int:
     changes = 0
     for name in [node.name for node in graph.operators()]:
         node = graph.node(name)  # as it is now: replacing others has changed its operands
-        if node.op in _DEFAULTS and _is_constant(graph, node):
+        if node.op in _KINDS and _is_constant(graph, node):
             changes += _replace(graph, node, choices)
     if changes:
         graph.prune()
@@ -69,15 +63,9 @@ def _is_constant(graph: Graph, node: Node) -> bool:
 def _replace(graph: Graph, node: Node, choices: Choices) -> int:
     attrs = node.attrs
     directions = count_directions(node.op.name, attrs["direction"])
-    functions = resolve_activations(
-        node.op.name,
-        attrs["activations"],
-        attrs["activation_alpha"],
-        attrs["activation_beta"],
-        _DEFAULTS[node.op],
-        directions,
-    )
-    own = functions[: len(_DEFAULTS[node.op])]
+    names = ("activations", "activation_alpha", "activation_beta")
+    functions = _KINDS[node.op].functions(directions, *(attrs[name] for name in names))
+    own = functions[: len(functions) // directions]
     if own != functions[-len(own) :]:
         return 0
     kind = node.op.name
