@@ -170,17 +170,19 @@ def read_source(source: Any, limits: Limits) -> tuple[bytes, Path | None]:
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
         with path.open("rb") as file:
-            return _read_all(file, limits), path.parent
+            return _read_all(file, limits, os.fstat(file.fileno()).st_size), path.parent
     if hasattr(source, "read"):
         return _read_all(source, limits), None
     raise ModelError(f"a model is a path, bytes or an open file, not {type(source).__name__}")
 
 
-def _read_all(file: Any, limits: Limits) -> bytes:
+def _read_all(file: Any, limits: Limits, expected: int = 0) -> bytes:
     """All of a file, in pieces: it may be a pipe, or longer than it says."""
     pieces: list[bytes] = []
     size = 0
-    while piece := file.read(_PIECE):
+    # One piece need not be joined, which would take as long as reading it.
+    at_once = min(expected, limits.file_bytes) + 1 if expected else _PIECE
+    while piece := file.read(at_once - size if size < at_once else _PIECE):
         if not isinstance(piece, bytes):
             raise ModelError("an open file must give bytes; open it in binary mode")
         pieces.append(piece)

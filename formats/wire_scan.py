@@ -1,4 +1,4 @@
-"""A look over a protobuf file before it is parsed: counts its parts, allocates nothing.
+"""A look over a protobuf file before it is parsed: counts its parts, allocates nothing for them.
 
 A parser makes an object of a hundred bytes or more of every two-byte empty message, so that
 a small file can fill the memory. The scan walks the wire format along the message types and
@@ -7,28 +7,38 @@ raises LimitError or FormatError before the parser sees the file.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from ..ir import FormatError, LimitError
 from .limits import Limits
+from .payloads import LEAST, Payloads
+from .varints import read_varint
 
 _VARINT, _FIXED64, _BYTES, _GROUP, _END_GROUP, _FIXED32 = range(6)
 
 # Text fields that name things; others hold documentation and may be long.
 _NAMING = {"name", "op_type", "domain", "overload", "input", "output", "dim_param", "key"}
 _TYPE_STRING = 9
+# The bytes of a tensor.
+_PAYLOAD = "raw_data"
 
 
 @cache
 def fields_of(descriptor: Any) -> dict[int, Any]:
-    """Field number -> descriptor of a message-typed field, or True (a name), False (text)."""
+    """Field number -> what a field is.
+
+    The descriptor of a message, True (a name), False (another text) or the name of a payload.
+    """
     found: dict[int, Any] = {}
     for field in descriptor.fields:
         if field.message_type:
             found[field.number] = field.message_type
         elif field.type == _TYPE_STRING:
             found[field.number] = field.name in _NAMING
+        elif field.name == _PAYLOAD:
+            found[field.number] = _PAYLOAD
     return found
 
 
@@ -41,29 +51,29 @@ def _check_text(data: bytes | memoryview, is_name: bool, position: int, limits: 
         raise FormatError(f"a text at byte {position} of the file is not UTF-8") from None
 
 
-def read_varint(data: bytes | memoryview, position: int, end: int) -> tuple[int, int]:
-    result = shift = 0
-    while position < end:
-        byte = data[position]
-        position += 1
-        result |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return result, position
-        shift += 7
-        if shift > 63:
-            break
-    raise FormatError(f"not a valid protobuf file: broken number before byte {position}")
+@dataclass(slots=True)
+class _Open:
+    """A message that the scan is in: what holds it, where it ends and its fields."""
+
+    length_place: int
+    start: int
+    stop: int
+    fields: dict[int, Any]
+    taken: int = 0
 
 
-def scan(data: bytes | memoryview, descriptor: Any, limits: Limits) -> None:
-    """Check that ``data`` is a well-formed message of type ``descriptor`` within ``limits``."""
+def scan(data: bytes, descriptor: Any, limits: Limits) -> Payloads:
+    """Check that ``data`` is a well-formed message of type ``descriptor`` within ``limits``.
+
+    Returns what need not be parsed.
+    """
     messages = elements = 0
     maximum_elements = limits.elements
-    # Open messages: where each ends and its message-typed fields.
-    stack: list[tuple[int, dict[int, Any]]] = [(len(data), fields_of(descriptor))]
+    payloads = Payloads(data)
+    stack = [_Open(0, 0, len(data), fields_of(descriptor))]
     position = 0
     while stack:
-        end, fields = stack[-1]
+        end, fields = stack[-1].stop, stack[-1].fields
         while position < end:
             tag = data[position]
             if tag < 0x80:
@@ -82,6 +92,7 @@ def scan(data: bytes | memoryview, descriptor: Any, limits: Limits) -> None:
                 else:
                     _, position = read_varint(data, position, end)
             elif kind == _BYTES:
+                length_place = position
                 length = data[position] if position < end else 0x80
                 if length < 0x80:
                     position += 1
@@ -94,7 +105,9 @@ def scan(data: bytes | memoryview, descriptor: Any, limits: Limits) -> None:
                         f"{length} bytes, {end - position} are there"
                     )
                 inner = fields.get(number)
-                if inner is None:
+                if inner is _PAYLOAD and length >= LEAST:
+                    stack[-1].taken += payloads.take(length_place, position, stop)
+                if inner is None or inner is _PAYLOAD:
                     position = stop
                     continue
                 if inner is True or inner is False:
@@ -106,7 +119,7 @@ def scan(data: bytes | memoryview, descriptor: Any, limits: Limits) -> None:
                     raise LimitError(f"the file has more than {limits.messages} parts")
                 if len(stack) >= limits.message_depth:
                     raise LimitError(f"the file nests deeper than {limits.message_depth} messages")
-                stack.append((stop, fields_of(inner)))
+                stack.append(_Open(length_place, position, stop, fields_of(inner)))
                 break
             elif kind in (_FIXED32, _FIXED64):
                 position += 4 if kind == _FIXED32 else 8
@@ -116,4 +129,9 @@ def scan(data: bytes | memoryview, descriptor: Any, limits: Limits) -> None:
                 # Groups: no format read here has them.
                 raise FormatError(f"not a valid protobuf file: wire type {kind} at byte {position}")
         else:
-            stack.pop()
+            done = stack.pop()
+            if done.taken and stack:
+                length = done.stop - done.start - done.taken
+                shorter = payloads.shorten(done.length_place, done.start, length)
+                stack[-1].taken += done.taken + shorter
+    return payloads

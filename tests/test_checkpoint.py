@@ -19,6 +19,7 @@ from opweave.formats.checkpoint.read import read_checkpoint
 from opweave.formats.checkpoint.safetensors import read_safetensors
 from opweave.formats.checkpoint.write import encoded, write_checkpoint
 from opweave.formats.limits import Limits
+from opweave.formats.varints import varint
 
 FILES = Path(__file__).parent / "data" / "checkpoint"
 # MindSpore 2.10 wrote these as it would today; those with numbers belong to MindIR files.
@@ -284,12 +285,12 @@ def test_listing_reads_no_contents(tmp_path: Path) -> None:
     """A sparse file of 8 GB is listed: only its heads are looked at."""
     head = b"".join(encoded([stored("a", np.ones(1, np.float32))]))
     content = 8 << 30
-    tensor = b"\x08" + write._varint(content // 4) + head[head.index(b"\x12\x07Float32") :][:9]
-    tensor += b"\x1a" + write._varint(content)
-    value = b"\n\x01a\x12" + write._varint(len(tensor) + content) + tensor
+    tensor = b"\x08" + varint(content // 4) + head[head.index(b"\x12\x07Float32") :][:9]
+    tensor += b"\x1a" + varint(content)
+    value = b"\n\x01a\x12" + varint(len(tensor) + content) + tensor
     path = tmp_path / "large.ckpt"
     with path.open("wb") as file:
-        file.write(b"\n" + write._varint(len(value) + content) + value)
+        file.write(b"\n" + varint(len(value) + content) + value)
         file.truncate(file.tell() + content)
     loaded = ow.load_checkpoint(path)
     parameter = loaded["a"]

@@ -20,7 +20,7 @@ from ...ir import Array, FormatError, LimitError
 from ..adapter import read_source
 from ..limits import DEFAULT_LIMITS, Limits
 from ..record_cipher import decrypt, is_encrypted
-from ..wire_scan import read_varint
+from ..varints import read_varint
 from .entries import ELEMENT_TYPES, TEXT, Checkpoint, Entry, StoredArray, StoredMap, StoredText
 from .entries import check_sizes as checked
 

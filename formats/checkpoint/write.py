@@ -12,6 +12,7 @@ import numpy as np
 from ...compiler.atomic import write_atomically
 from ...ir import Array, ModelError
 from ..record_cipher import encrypt
+from ..varints import varint
 from .entries import TEXT, Entry, StoredArray, StoredMap, StoredText, stored
 from .read import trailer
 
@@ -83,15 +84,15 @@ def _record(
 ) -> Iterator[bytes | memoryview]:
     head = _tensor_head(shape, type_, sum(map(len, content)))
     size = len(head) + sum(map(len, content))
-    value = _field(1, name.encode()) + _key(2) + _varint(size)
-    yield _key(1) + _varint(len(value) + size) + value + head
+    value = _field(1, name.encode()) + _key(2) + varint(size)
+    yield _key(1) + varint(len(value) + size) + value + head
     yield from content
 
 
 def _tensor_head(shape: tuple[int, ...], type_: str, size: int) -> bytes:
     """A TensorProto up to its content, which has ``size`` bytes."""
-    dims = b"".join(b"\x08" + _varint(extent) for extent in shape)
-    return dims + _field(2, type_.encode()) + _key(3) + _varint(size)
+    dims = b"".join(b"\x08" + varint(extent) for extent in shape)
+    return dims + _field(2, type_.encode()) + _key(3) + varint(size)
 
 
 def _map_record(entry: StoredMap) -> bytes:
@@ -108,16 +109,7 @@ def _key(number: int) -> bytes:
 
 
 def _field(number: int, content: bytes) -> bytes:
-    return _key(number) + _varint(len(content)) + content
-
-
-def _varint(value: int) -> bytes:
-    result = bytearray()
-    while value > 0x7F:
-        result.append(value & 0x7F | 0x80)
-        value >>= 7
-    result.append(value)
-    return bytes(result)
+    return _key(number) + varint(len(content)) + content
 
 
 def appended(name: str, value: object) -> Entry:

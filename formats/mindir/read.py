@@ -23,6 +23,7 @@ from .. import record_cipher
 from ..adapter import LoadedModel, Metadata, of_a_file, read_source
 from ..external import ExternalData
 from ..limits import DEFAULT_LIMITS, Limits
+from ..payloads import Payloads
 from ..wire_scan import scan
 from . import control, registry
 from .element_types import element_type
@@ -77,11 +78,11 @@ def read_model(
         def decode(stored: memoryview) -> memoryview:
             return memoryview(record_cipher.decrypt(stored, dec_key, dec_mode))
 
-    proto = _parsed(data, limits)
+    proto, payloads = _parsed(data, limits)
     where = Path(folder) if folder is not None else place
     external = ExternalData(where, decode)
     with of_a_file():
-        graph = _built(proto, TensorReader(limits, external), limits)
+        graph = _built(proto, TensorReader(limits, external, payloads), limits)
     metadata = Metadata(
         producer=" ".join(filter(None, (proto.producer_name, proto.model_version))),
         versions={"MindIR": proto.mind_ir_version},
@@ -90,13 +91,14 @@ def read_model(
     return LoadedModel(graph, "MINDIR", metadata)
 
 
-def _parsed(data: bytes, limits: Limits) -> Any:
+def _parsed(data: bytes, limits: Limits) -> tuple[Any, Payloads]:
+    """The ModelProto and what was taken out of it."""
     from google.protobuf.message import DecodeError
 
     kind = message("ModelProto")
-    scan(data, kind.DESCRIPTOR, limits)
+    payloads = scan(data, kind.DESCRIPTOR, limits)
     try:
-        proto = kind.FromString(data)
+        proto = kind.FromString(payloads.rest())
     except DecodeError as error:
         raise FormatError(f"not a MindIR file, or it is cut off: {error}") from None
     if not proto.HasField("graph"):
@@ -108,7 +110,7 @@ def _parsed(data: bytes, limits: Limits) -> Any:
         )
     if proto.HasField("little_endian") and not proto.little_endian:
         raise UnsupportedError("the file is big-endian")
-    return proto
+    return proto, payloads
 
 
 def _built(proto: Any, tensors: TensorReader, limits: Limits) -> Graph:

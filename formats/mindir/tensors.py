@@ -20,6 +20,7 @@ from ...ir import (
 from ...ir.data_type import item_size
 from ..external import ExternalData
 from ..limits import Limits
+from ..payloads import Payloads
 from .element_types import element_type
 
 # Larger arrays stay in the file's bytes until they are used.
@@ -30,9 +31,12 @@ _TYPED = ("float_data", "int32_data", "string_data", "int64_data", "double_data"
 class TensorReader:
     """Reads the tensors of one model."""
 
-    def __init__(self, limits: Limits, external: ExternalData) -> None:
+    def __init__(
+        self, limits: Limits, external: ExternalData, payloads: Payloads | None = None
+    ) -> None:
         self._limits = limits
         self._external = external
+        self._payloads = payloads or Payloads()
 
     def type_of(self, proto: Any, what: str) -> TensorType:
         """Element type and shape, checked against the limits."""
@@ -61,14 +65,15 @@ class TensorReader:
                 entries.append(("length", str(given.length)))
             data = self._external.find(entries, nbytes, what)
             return LazyArray(type_, lambda: from_bytes(data, type_))
-        stored = len(proto.raw_data)
+        held = self._payloads.bytes_of(proto.raw_data)
+        stored = len(held)
         if not stored and nbytes and any(len(getattr(proto, field)) for field in _TYPED):
             raise UnsupportedError(f"{what}: MindIR keeps elements in raw_data, not typed fields")
         if stored != nbytes:
             raise FormatError(f"{what}: {type_} needs {nbytes} bytes, {stored} are stored")
         if nbytes < _SMALL:
-            return from_bytes(proto.raw_data, type_)
-        return LazyArray(type_, lambda: from_bytes(proto.raw_data, type_))
+            return from_bytes(held, type_)
+        return LazyArray(type_, lambda: from_bytes(held, type_))
 
     def array(self, proto: Any, what: str) -> Array:
         """The tensor, read now."""

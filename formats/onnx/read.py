@@ -12,6 +12,7 @@ from ..adapter import LoadedModel, Metadata, of_a_file, read_source
 from ..builder import Place
 from ..external import ExternalData
 from ..limits import DEFAULT_LIMITS, Limits
+from ..payloads import Payloads
 from ..shape_values import ShapeValues
 from ..wire_scan import scan
 from .functions import newest_opset, opsets_of
@@ -48,14 +49,15 @@ def read_model(
     constants: Mapping[str, Array] | None = None,
 ) -> LoadedModel:
     """As :func:`read`, with what the file says about itself."""
-    proto, place = _parsed(source, limits)
+    proto, payloads, place = _parsed(source, limits)
     where = Path(folder) if folder is not None else place
     with of_a_file():
-        return _loaded(proto, where, limits, constants)
+        tensors = TensorReader(limits, ExternalData(where), payloads)
+        return _loaded(proto, tensors, limits, constants)
 
 
 def _loaded(
-    proto: Any, folder: Path | None, limits: Limits, constants: Mapping[str, Array] | None
+    proto: Any, tensors: TensorReader, limits: Limits, constants: Mapping[str, Array] | None
 ) -> LoadedModel:
     if not proto.HasField("graph"):
         raise FormatError("the ONNX file has no graph")
@@ -74,7 +76,7 @@ def _loaded(
     # Bodies of other domains' operators may need the standard ones.
     opsets.setdefault("", newest_opset())
     graph = Graph(proto.graph.name or "graph")
-    session = Reading(limits, TensorReader(limits, ExternalData(folder)), functions)
+    session = Reading(limits, tensors, functions)
     scope = Scope(session, Place(graph, ShapeValues(graph)), opsets)
     scope.read_graph(proto.graph, constants or {})
     if session.items:
@@ -97,8 +99,8 @@ def _listed(items: list[str]) -> str:
     return f"the model needs {len(items)} things that opweave does not have:{lines}{more}"
 
 
-def _parsed(source: Any, limits: Limits) -> tuple[Any, Path | None]:
-    """The ModelProto and the folder it came from."""
+def _parsed(source: Any, limits: Limits) -> tuple[Any, Payloads, Path | None]:
+    """The ModelProto, what was taken out of it, and the folder it came from."""
     try:
         import onnx
     except ImportError as error:
@@ -108,11 +110,11 @@ def _parsed(source: Any, limits: Limits) -> tuple[Any, Path | None]:
     from google.protobuf.message import DecodeError
 
     if isinstance(source, onnx.ModelProto):
-        return source, None
+        return source, Payloads(), None
     data, folder = read_source(source, limits)
-    scan(data, onnx.ModelProto.DESCRIPTOR, limits)
+    payloads = scan(data, onnx.ModelProto.DESCRIPTOR, limits)
     try:
-        return onnx.ModelProto.FromString(bytes(data)), folder
+        return onnx.ModelProto.FromString(payloads.rest()), payloads, folder
     except DecodeError as error:
         raise FormatError(f"not an ONNX file, or it is cut off: {error}") from None
 

@@ -20,6 +20,7 @@ from ...ir import (
 from ...ir.data_type import item_size
 from ..external import ExternalData
 from ..limits import Limits
+from ..payloads import Payloads
 from .element_types import element_type
 
 # Which typed field holds an element type without raw data.
@@ -37,9 +38,12 @@ _EXTERNAL = 1
 class TensorReader:
     """Reads tensors of one model; large ones stay in the file's bytes until they are needed."""
 
-    def __init__(self, limits: Limits, external: ExternalData) -> None:
+    def __init__(
+        self, limits: Limits, external: ExternalData, payloads: Payloads | None = None
+    ) -> None:
         self._limits = limits
         self._external = external
+        self._payloads = payloads or Payloads()
 
     def type_of(self, proto: Any, what: str) -> TensorType:
         """Element type and shape of a TensorProto, checked against the limits."""
@@ -66,12 +70,13 @@ class TensorReader:
             data = self._external.find(entries, nbytes, what)
             return LazyArray(type_, lambda: _from_bytes(data, type_))
         if proto.HasField("raw_data"):
-            if len(proto.raw_data) != nbytes:
-                stored = len(proto.raw_data)
+            held = self._payloads.bytes_of(proto.raw_data)
+            if len(held) != nbytes:
+                stored = len(held)
                 raise FormatError(f"{what}: {type_} needs {nbytes} bytes, {stored} are stored")
             if nbytes < 4096:
-                return _from_bytes(proto.raw_data, type_)
-            return LazyArray(type_, lambda: _from_bytes(proto.raw_data, type_))
+                return _from_bytes(held, type_)
+            return LazyArray(type_, lambda: _from_bytes(held, type_))
         field = _FIELDS.get(type_.dtype, "int32_data")
         stored = len(getattr(proto, field))
         if stored != count:
