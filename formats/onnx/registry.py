@@ -78,17 +78,33 @@ def register_operator(domain: str, name: str, op: Op, since: int = 1) -> None:
     Raises ModelError when the name is taken.
     """
 
-    _insert((domain, name, since), _operator_entry(op))
-
-
-def _operator_entry(op: Op) -> Entry:
     def read(g: Any, *inputs: Any, **attributes: Any) -> Any:
         return g.add_node(op, inputs, attributes).outputs
 
+    _insert((domain, name, since), _entry_like(op, read))
+
+
+def reads_like(
+    op: Op, name: str, since: Sequence[int], **defaults: Any
+) -> Callable[[Reader], Reader]:
+    """Decorator: the function reads ``name`` with the operands and attributes of ``op``.
+
+    ``defaults`` are those of attributes that may be left out in files.
+    """
+
+    def register(function: Reader) -> Reader:
+        for version in since:
+            _insert(("", name, version), _entry_like(op, function, **defaults))
+        return function
+
+    return register
+
+
+def _entry_like(op: Op, read: Reader, **defaults: Any) -> Entry:
     fixed = [parameter for parameter in op.parameters if not parameter.variadic]
     most = len(fixed) if len(fixed) == len(op.parameters) else None
     required = tuple(not parameter.optional for parameter in fixed)
-    return Entry(read, sum(required), most, required, dict(op.attributes))
+    return Entry(read, sum(required), most, required, {**op.attributes, **defaults})
 
 
 def _insert(key: tuple[str, str, int], entry: Entry) -> None:
