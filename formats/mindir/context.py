@@ -142,6 +142,20 @@ class Context(Builder):
         part = self.slice_axis(x, 0, position, 1)
         return self.reshape(part, self.shape(part)[1:])
 
+    def reshape(self, x: Value, shape: Sequence[Extent]) -> Value:
+        """``x`` with another shape, without a way there and back."""
+        node = self.graph.node(x.node)
+        source = node.inputs[0] if node.op.name == "reshape" else None
+        if source is not None and self.shape(source) == tuple(shape):
+            return source
+        return super().reshape(x, shape)
+
+    def expand(self, x: Value, shape: Sequence[Extent]) -> Value:
+        """``x`` repeated along axes of extent 1."""
+        if self.shape(x) == tuple(shape):
+            return x
+        return self.add(ops.expand, x, shape=tuple(shape))
+
     def slice_axis(self, x: Value, axis: int, start: Extent, size: Extent) -> Value:
         """``size`` elements from ``start`` along one axis; ``x`` where those are all."""
         if start == 0 and size == self.shape(x)[axis]:

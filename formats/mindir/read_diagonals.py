@@ -7,7 +7,7 @@ import numpy as np
 from ...ir import Array, Extent, LimitError, ModelError, UnsupportedError, Value
 from ...ir import dim as dims
 from .context import Context, ops
-from .convert import Ints
+from .convert import ElementType, Ints
 from .items import Item
 from .registry import reads
 
@@ -63,6 +63,22 @@ def _diagonal(g: Context, x: Value, offset: int = 0, dim1: int = 0, dim2: int = 
 def _trace(g: Context, x: Value) -> Value:
     if g.rank(x) != 2:
         raise ModelError(f"Trace of {g.type(x)}")
+    return g.add(ops.reduce_sum, _diagonal(g, x), axes=(0,), keepdims=False)
+
+
+@reads("TraceV2")
+def _trace_of_axes(
+    g: Context,
+    x: Value,
+    offset: int = 0,
+    axis1: int = 1,
+    axis2: int = 0,
+    dtype: ElementType | None = None,
+) -> Value:
+    first, second = g.axis(x, axis1), g.axis(x, axis2)
+    if g.rank(x) != 2 or {first, second} != {0, 1} or offset:
+        raise UnsupportedError(f"TraceV2 of {g.type(x)} aside the main diagonal")
+    x = x if dtype is None else g.cast(x, dtype)
     return g.add(ops.reduce_sum, _diagonal(g, x), axes=(0,), keepdims=False)
 
 

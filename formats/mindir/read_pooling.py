@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +11,7 @@ from ...ir import Extent, ModelError, UnsupportedError, Value
 from ...ir import dim as dims
 from .context import Context, ops
 from .convert import Ints, Layout, PadMode
-from .items import Item
+from .items import Constant, Item, Reference, Tensor
 from .read_convolution import as_before, channels_first, padding, spatial
 from .registry import reads
 
@@ -202,7 +203,7 @@ def _with_places(
     settings = {
         "kernel": kernel,
         "strides": strides,
-        "dilations": dilations,
+        "dilations": dilations if any(step != 1 for step in dilations) else (),
         "pads_begin": tuple(before),
         "pads_end": tuple(after),
         "ceil_mode": ceil_mode,
@@ -268,11 +269,12 @@ def _max_pool_v2(
     ceil_mode: bool = False,
     argmax_type: Item = None,
 ) -> Item:
-    pad = spatial(pads[1:3] if len(pads) == 4 else pads, 2)
-    taps = kernel_size[1:3] if len(kernel_size) == 4 else spatial(kernel_size, 2)
-    steps = strides or kernel_size
-    steps = steps[1:3] if len(steps) == 4 else spatial(steps, 2)
-    apart = dilation[1:3] if len(dilation) == 4 else spatial(dilation, 2)
+    # Four entries are for batch, channels, height and width; for Ascend the channels come last.
+    last = len(kernel_size) == 4 and kernel_size[1] != 1
+    taps, steps, pad, apart = (
+        tuple(v[1:3]) if len(v) == 4 and last else spatial(v, 2)
+        for v in (kernel_size, strides or kernel_size, pads, dilation)
+    )
     plane = dims.product(g.shape(x)[2:])
     return _with_places(g, x, taps, steps, pad, pad, apart, ceil_mode, plane, "int64")
 
@@ -332,32 +334,30 @@ def _adaptive_average(g: Context, x: Value, output_size: Item) -> Value:
     return x
 
 
-@reads("AdaptiveMaxPool1D", "AdaptiveMaxPool2D")
+@reads("AdaptiveMaxPool1D", "AdaptiveMaxPool2D", "AdaptiveMaxPool3D")
 def _adaptive_max(g: Context, x: Value, output_size: Item) -> Item:
     count = int(g.primitive.partition("Pool")[2][0])
-    rank = g.rank(x)
+    if isinstance(output_size, (Constant, Tensor, Reference)):
+        output_size = g.whole_numbers(output_size, "the output size")
     sizes = _sizes(g, x, output_size, count)
     extents = g.shape(x)[-count:]
     if any(not isinstance(e, int) for e in (*sizes, *extents)):
         raise UnsupportedError(f"adaptive pooling of {g.type(x)} to {sizes}")
-    if count == 1:
-        x, extents, sizes = g.unsqueeze(x, rank - 1), (1, *extents), [1, *sizes]
-    height, width = (int(e) for e in extents)  # type: ignore[arg-type]
-    rows, columns = (int(e) for e in sizes)  # type: ignore[arg-type]
-    g.check_computed(rows, columns)
-    g.check_computed(height, width)
-    map_ = np.arange(height * width).reshape(height, width)
-    last = g.rank(x) - 1
+    wide = [int(e) for e in extents]  # type: ignore[arg-type]
+    wanted = [int(e) for e in sizes]  # type: ignore[arg-type]
+    g.check_computed(*wanted)
+    g.check_computed(*wide)
+    table = np.arange(int(np.prod(wide))).reshape(wide)
+    first = g.rank(x) - count
     values, places = [], []
-    for top, bottom in _spans(height, rows):
-        for left, right in _spans(width, columns):
-            part = g.slice_axis(
-                g.slice_axis(x, last - 1, top, bottom - top), last, left, right - left
-            )
-            flat = g.reshape(part, (*g.shape(part)[:-2], (bottom - top) * (right - left)))
-            values.append(g.add(ops.reduce_max, flat, axes=(last - 1,), keepdims=True))
-            found = g.add(ops.arg_max, flat, axis=last - 1, keepdims=True)
-            table = g.constant(map_[top:bottom, left:right].reshape(-1), "int64")
-            places.append(g.add(ops.gather, table, found, axis=0))
-    shape = [*g.shape(x)[:-2], *(sizes if count == 2 else sizes[1:])]
-    return tuple(g.reshape(g.joined(parts, last - 1), shape) for parts in (values, places))
+    for spans in itertools.product(*map(_spans, wide, wanted)):
+        part = x
+        for axis, (start, stop) in enumerate(spans, first):
+            part = g.slice_axis(part, axis, start, stop - start)
+        here = table[tuple(slice(*span) for span in spans)].reshape(-1)
+        flat = g.reshape(part, (*g.shape(part)[:first], len(here)))
+        values.append(g.add(ops.reduce_max, flat, axes=(first,), keepdims=True))
+        found = g.add(ops.arg_max, flat, axis=first, keepdims=True)
+        places.append(g.add(ops.gather, g.constant(here, "int64"), found, axis=0))
+    shape = [*g.shape(x)[:first], *wanted]
+    return tuple(g.reshape(g.joined(parts, first), shape) for parts in (values, places))

@@ -462,6 +462,11 @@ def _zeros(g: Context, shape: Extents, dtype: ElementType | None = None) -> Valu
     return _filled(g, shape, 0, dtype or "float32")
 
 
+@reads("NewZeros", "NewOnes")
+def _new_filled(g: Context, x: Value, size: Extents, dtype: ElementType | None = None) -> Value:
+    return _filled(g, size, int(g.primitive == "NewOnes"), dtype or g.dtype(x))
+
+
 @reads("Ones")
 def _ones(g: Context, shape: Extents, dtype: ElementType | None = None) -> Value:
     return _filled(g, shape, 1, dtype or "float32")

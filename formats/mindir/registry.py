@@ -68,6 +68,9 @@ _MODULES = (
     "detection",
     "losses",
     "mathematics",
+    "linear_algebra",
+    "cumulative",
+    "unpooling",
     "special",
 )
 

@@ -136,6 +136,10 @@ def _floor_divide(w: Writer, node: Node, x: Name, y: Name) -> Name:
 
 @writes("mod")
 def _mod(w: Writer, node: Node, x: Name, y: Name) -> Name:
+    places = None if node.inputs[0] is None else w.planes.get(node.inputs[0])
+    size = w.held(node.inputs[1])
+    if places is not None and size is not None and size.size == 1 and size.item() == places[1]:
+        return places[0]
     if node.attrs["fmod"]:
         return w.primitive("Mod", x, y, type=node.types[0])
     return w.function("FloorMod", x, y, type=node.types[0])
@@ -212,6 +216,8 @@ def _leaky_relu(w: Writer, node: Node, x: Name) -> Name:
 @writes("prelu")
 def _prelu(w: Writer, node: Node, x: Name, slope: Name) -> Name:
     f, value = Formula(w, node.types[0]), node.inputs[1]
+    if node.types[0].rank == 2 and w.type(value).shape == node.types[0].shape[1:]:
+        return w.function("PReLU", x, slope, type=node.types[0])
     reshape = w.producer(value)
     if reshape is not None and reshape.op.name == "reshape":
         source = reshape.inputs[0]

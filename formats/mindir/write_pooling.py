@@ -111,6 +111,10 @@ def _pool_3d(
     return w.function("Squeeze", found, (2,), type=result) if lifted else found
 
 
+# The number of int64 where a pool is asked for the type of its places.
+_INT64 = 4
+
+
 @writes("max_pool_with_indices")
 def _pool_with_places(w: Writer, node: Node, x: Name) -> list[Name]:
     source, result, placed = w.type(node.inputs[0]), node.types[0], node.types[1]
@@ -122,6 +126,19 @@ def _pool_with_places(w: Writer, node: Node, x: Name) -> list[Name]:
     begin, end = paddings(node, count)
     if begin != end:
         raise UnsupportedError("a pool with places and uneven padding")
+    if missing == 1:
+        pair = w.primitive(
+            "MaxPoolWithArgmaxV2",
+            x,
+            type=list(node.types),
+            kernel_size=(1, 1, *spread(node.attrs["kernel"], count)),
+            strides=(1, 1, *spread(node.attrs["strides"], count)),
+            pads=(1, 1, *static(begin, "padding")),
+            dilation=(1, 1, *spread(node.attrs["dilations"], count)),
+            ceil_mode=bool(node.attrs["ceil_mode"]),
+            argmax_type=_INT64,
+        )
+        return _places_of_all(w, node, [w.item(pair, k, t) for k, t in enumerate(node.types)])
     ones = (1,) * missing
     shape = (*result.shape[:2], *ones, *result.shape[2:])
     lengthened = source.with_shape((*extents[:2], *ones, *extents[2:]))
@@ -138,14 +155,20 @@ def _pool_with_places(w: Writer, node: Node, x: Name) -> list[Name]:
         format="NCDHW",
         argmax_type="int64",
     )
-    # MindSpore counts places within each channel, the operator in the whole tensor.
-    plane = math.prod(extents[2:])
-    first = np.arange(extents[0] * extents[1], dtype=np.int64) * plane
-    starts = w.model.constant(first.reshape(*extents[:2], *(1,) * count))
     parts = [w.item(pair, k, type_) for k, type_ in enumerate(types)]
     if missing:
         parts = [
             w.reshape(part, type_.shape, type_.dtype)
             for part, type_ in zip(parts, node.types, strict=True)
         ]
-    return [parts[0], w.function("Add", parts[1], starts, type=placed)]
+    return _places_of_all(w, node, parts)
+
+
+def _places_of_all(w: Writer, node: Node, parts: list[Name]) -> list[Name]:
+    """MindSpore counts places within each channel, the operator in the whole tensor."""
+    extents = static(w.type(node.inputs[0]).shape, "a pool with places")
+    plane = math.prod(extents[2:])
+    first = np.arange(extents[0] * extents[1], dtype=np.int64) * plane
+    starts = w.model.constant(first.reshape(*extents[:2], *(1,) * (len(extents) - 2)))
+    w.planes[node.outputs[1]] = parts[1], plane
+    return [parts[0], w.function("Add", parts[1], starts, type=node.types[1])]

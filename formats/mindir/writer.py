@@ -94,7 +94,10 @@ class Writer:
         # The elements of vectors of whole numbers that extents are measured by.
         self._scalars: dict[Value, list[Name]] = {}
         self._extents: dict[Extent, Any] = {}
+        # Places within the planes of a pool beside those within the whole tensor.
+        self.planes: dict[Value, tuple[Name, int]] = {}
         self._scope = ""
+        self._symbols = list(graph.symbols)
 
     # --- names ---------------------------------------------------------------------------
 
@@ -333,7 +336,10 @@ class Writer:
         A reader numbers them anew.
         """
         stem, _, number = name.rpartition("_")
-        return stem if number.isdecimal() and stem in self.graph else name
+        # The first one may be gone; extents that were measured at it have its name.
+        measured = stem.replace(" ", "_") + "."
+        taken = stem in self.graph or any(symbol.startswith(measured) for symbol in self._symbols)
+        return stem if number.isdecimal() and taken else name
 
     def _refuse(self, node: Node, reason: str) -> None:
         self.model.items.append(f"{node}: {reason}")

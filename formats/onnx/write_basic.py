@@ -9,7 +9,6 @@ import numpy as np
 
 from ...ir import Node, UnsupportedError
 from ...ir.data_type import is_float
-from .element_types import NUMBERS
 from .elementwise_names import SAME
 from .writer import Writer, writes
 
@@ -252,7 +251,12 @@ def _compress(w: Writer, node: Node, x: str, condition: str) -> list[str]:
 
 @writes("unique")
 def _unique(w: Writer, node: Node, x: str) -> list[str]:
-    found = w.add_many("Unique", (x,), 4, sorted=int(node.attrs["sorted"]))
+    dtype = node.types[0].dtype
+    # ONNX Runtime has Unique of these element types.
+    plain = dtype in ("int64", "float32", "float64", "int8")
+    wide = x if plain else w.cast(x, "float32" if dtype in ("float16", "bfloat16") else "int64")
+    found = w.add_many("Unique", (wide,), 4, sorted=int(node.attrs["sorted"]))
+    found[0] = found[0] if plain else w.cast(found[0], dtype)
     count = w.add("Shape", found[0])
     room = w.add("Sub", w.extents(node.types[0].shape), count)
     pads = w.add("Concat", w.integers([0]), room, axis=0)
@@ -279,9 +283,16 @@ def _extents(w: Writer, node: Node) -> str:
 def _eye_like(w: Writer, node: Node) -> str:
     if not isinstance(node.attrs["diagonal"], int):
         raise UnsupportedError("a symbolic diagonal")
-    empty = w.add("ConstantOfShape", w.extents([node.attrs["rows"], node.attrs["columns"]]))
-    dtype = NUMBERS[node.types[0].dtype]
-    return w.add("EyeLike", empty, dtype=dtype, k=node.attrs["diagonal"])
+    # Where rows and columns meet: ONNX Runtime has no EyeLike of recent opsets.
+    zero, one = (w.constant(np.array(k, np.int64)) for k in (0, 1))
+    counts = [
+        w.add("Reshape", w.extents([node.attrs[key]]), w.integers([]))
+        for key in ("rows", "columns")
+    ]
+    rows, columns = (w.add("Range", zero, count, one) for count in counts)
+    shifted = w.add("Add", rows, w.constant(np.array(node.attrs["diagonal"], np.int64)))
+    met = w.add("Equal", w.add("Unsqueeze", shifted, w.integers([1])), columns)
+    return w.cast(met, node.types[0].dtype)
 
 
 @writes("cum_prod")
