@@ -128,13 +128,11 @@ def _(
     pads_end: Sequence[Extent],
 ) -> Call:
     window, counts = _geometry(image, block, strides, dilations, pads_begin, pads_end)
-    lifted = window.lifted()
-    moves = (*lifted.kernel, *lifted.strides, *lifted.dilations, *lifted.begin)
     return Call(
         _add_blocks,
         (x.flat(), out.flat()),
         items=out.shape[0] * out.shape[1],
-        scalars=(*triple(image), *moves, *triple(counts)),
+        scalars=(*triple(image), *window.moves, *triple(counts)),
         chunk=product(image),
     )
 

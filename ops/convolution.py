@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -91,14 +92,11 @@ def _(
     w: TensorType,
     bias: TensorType | None = None,
     *,
-    strides: Sequence[int],
-    dilations: Sequence[int],
-    pads_begin: Sequence[Extent],
-    pads_end: Sequence[Extent],
     groups: int,
+    **sliding: Any,
 ) -> TensorType:
     spatial = spatial_extents("convolution", x)
-    window = make_window("convolution", w.shape[2:], strides, dilations, pads_begin, pads_end)
+    window = make_window("convolution", w.shape[2:], **sliding)
     _checked(x, w, bias, window, groups)
     outputs = output_extents("convolution", spatial, window)
     return x.with_shape((x.shape[0], w.shape[0], *outputs))
@@ -110,13 +108,10 @@ def _(
     w: TensorType,
     bias: TensorType | None = None,
     *,
-    strides: Sequence[int],
-    dilations: Sequence[int],
-    pads_begin: Sequence[Extent],
-    pads_end: Sequence[Extent],
     groups: int,
+    **sliding: Any,
 ) -> Cost:
-    window = make_window("convolution", w.shape[2:], strides, dilations, pads_begin, pads_end)
+    window = make_window("convolution", w.shape[2:], **sliding)
     outputs = output_extents("convolution", x.shape[2:], window)
     out = x.with_shape((x.shape[0], w.shape[0], *outputs))
     taps = product(w.shape[1:])
@@ -130,13 +125,10 @@ def _(
     bias: Operand | None,
     out: Operand,
     *,
-    strides: Sequence[int],
-    dilations: Sequence[int],
-    pads_begin: Sequence[Extent],
-    pads_end: Sequence[Extent],
     groups: int,
+    **sliding: Any,
 ) -> list[Call]:
-    window = make_window("convolution", w.shape[2:], strides, dilations, pads_begin, pads_end)
+    window = make_window("convolution", w.shape[2:], **sliding)
     return correlation_calls(x, w, bias, out, window, groups)
 
 

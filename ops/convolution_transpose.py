@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -137,12 +138,9 @@ def _(
     w: TensorType,
     bias: TensorType | None = None,
     *,
-    strides: Sequence[int],
-    dilations: Sequence[int],
-    pads_begin: Sequence[Extent],
-    pads_end: Sequence[Extent],
     output_padding: Sequence[Extent],
     groups: int,
+    **sliding: Any,
 ) -> TensorType:
     spatial = spatial_extents(_WHAT, x)
     same_type(_WHAT, x, w, bias)
@@ -150,7 +148,7 @@ def _(
         raise ModelError(f"{_WHAT} does not take bool tensors")
     if w.rank != x.rank:
         raise ModelError(f"{_WHAT}: weights {w} for an input {x}")
-    window = make_window(_WHAT, w.shape[2:], strides, dilations, pads_begin, pads_end, True)
+    window = make_window(_WHAT, w.shape[2:], negative_end=True, **sliding)
     check_groups(_WHAT, groups, w.shape[0])
     unify(x.shape[1], w.shape[0], f"{_WHAT}: channels of {x} and {w}")
     maps = w.shape[1] * groups
@@ -164,14 +162,11 @@ def _(
     w: TensorType,
     bias: TensorType | None = None,
     *,
-    strides: Sequence[int],
-    dilations: Sequence[int],
-    pads_begin: Sequence[Extent],
-    pads_end: Sequence[Extent],
     output_padding: Sequence[Extent],
     groups: int,
+    **sliding: Any,
 ) -> Cost:
-    window = make_window(_WHAT, w.shape[2:], strides, dilations, pads_begin, pads_end, True)
+    window = make_window(_WHAT, w.shape[2:], negative_end=True, **sliding)
     maps = w.shape[1] * groups
     out = x.with_shape((x.shape[0], maps, *_outputs(x.shape[2:], window, output_padding)))
     return Cost(2 * x.size * product(w.shape[1:]), x.nbytes + w.nbytes + out.nbytes)
@@ -184,14 +179,11 @@ def _(
     bias: Operand | None,
     out: Operand,
     *,
-    strides: Sequence[int],
-    dilations: Sequence[int],
-    pads_begin: Sequence[Extent],
-    pads_end: Sequence[Extent],
     output_padding: Sequence[Extent],
     groups: int,
+    **sliding: Any,
 ) -> list[Call]:
-    window = make_window(_WHAT, w.shape[2:], strides, dilations, pads_begin, pads_end, True)
+    window = make_window(_WHAT, w.shape[2:], negative_end=True, **sliding)
     return transposed_calls(x, w, bias, out, window, groups)
 
 

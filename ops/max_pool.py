@@ -54,14 +54,10 @@ def max_pool(
 def _(
     x: TensorType,
     *,
-    kernel: Sequence[int],
-    strides: Sequence[int],
-    dilations: Sequence[int],
-    pads_begin: Sequence[Extent],
-    pads_end: Sequence[Extent],
     ceil_mode: bool,
+    **sliding: Any,
 ) -> TensorType:
-    window = pool_window("max_pool", x, kernel, strides, dilations, pads_begin, pads_end)
+    window = pool_window("max_pool", x, **sliding)
     if x.dtype == "bool":
         raise ModelError("max_pool does not take bool tensors")
     return pooled("max_pool", x, window, ceil_mode)
@@ -112,16 +108,12 @@ def max_pool_with_indices(
 def _(
     x: TensorType,
     *,
-    kernel: Sequence[int],
-    strides: Sequence[int],
-    dilations: Sequence[int],
-    pads_begin: Sequence[Extent],
-    pads_end: Sequence[Extent],
     ceil_mode: bool,
     storage_order: int,
+    **sliding: Any,
 ) -> tuple[TensorType, TensorType]:
     what = "max_pool_with_indices"
-    window = pool_window(what, x, kernel, strides, dilations, pads_begin, pads_end)
+    window = pool_window(what, x, **sliding)
     if x.dtype == "bool":
         raise ModelError(f"{what} does not take bool tensors")
     if storage_order not in (0, 1):
@@ -161,14 +153,10 @@ def _(
     x: Operand,
     out: Operand,
     *,
-    kernel: Sequence[int],
-    strides: Sequence[int],
-    dilations: Sequence[int],
-    pads_begin: Sequence[Extent],
-    pads_end: Sequence[Extent],
     ceil_mode: bool,
+    **sliding: Any,
 ) -> Call:
-    window = pool_window("max_pool", x.type, kernel, strides, dilations, pads_begin, pads_end)
+    window = pool_window("max_pool", x.type, **sliding)
     return plane_call(max_pool_plane, x, [out], window, [lowest(x.dtype)])
 
 
@@ -178,16 +166,12 @@ def _(
     out: Operand,
     places: Operand,
     *,
-    kernel: Sequence[int],
-    strides: Sequence[int],
-    dilations: Sequence[int],
-    pads_begin: Sequence[Extent],
-    pads_end: Sequence[Extent],
     ceil_mode: bool,
     storage_order: int,
+    **sliding: Any,
 ) -> Call:
     what = "max_pool_with_indices"
-    window = pool_window(what, x.type, kernel, strides, dilations, pads_begin, pads_end)
+    window = pool_window(what, x.type, **sliding)
     d, h, w = triple(x.shape[2:])
     steps: tuple[Extent, ...] = (h * w, w, 1)
     if storage_order:

@@ -99,15 +99,11 @@ def average_pool(
 def _(
     x: TensorType,
     *,
-    kernel: Sequence[int],
-    strides: Sequence[int],
-    dilations: Sequence[int],
-    pads_begin: Sequence[Extent],
-    pads_end: Sequence[Extent],
     ceil_mode: bool,
     count_include_pad: bool,
+    **sliding: Any,
 ) -> TensorType:
-    window = pool_window("average_pool", x, kernel, strides, dilations, pads_begin, pads_end)
+    window = pool_window("average_pool", x, **sliding)
     if not is_float(x.dtype):
         raise ModelError(f"average_pool takes floating-point tensors, not {x.dtype}")
     return pooled("average_pool", x, window, ceil_mode)
@@ -140,15 +136,11 @@ def lp_pool(
 def _(
     x: TensorType,
     *,
-    kernel: Sequence[int],
-    strides: Sequence[int],
-    dilations: Sequence[int],
-    pads_begin: Sequence[Extent],
-    pads_end: Sequence[Extent],
     ceil_mode: bool,
     p: int,
+    **sliding: Any,
 ) -> TensorType:
-    window = pool_window("lp_pool", x, kernel, strides, dilations, pads_begin, pads_end)
+    window = pool_window("lp_pool", x, **sliding)
     if not is_float(x.dtype):
         raise ModelError(f"lp_pool takes floating-point tensors, not {x.dtype}")
     if p < 1:
@@ -158,9 +150,7 @@ def _(
 
 def _geometry(x: Operand, out: Operand, window: Window) -> tuple[Extent, ...]:
     """Extents of the input, the lifted window and extents of the output."""
-    lifted = window.lifted()
-    moves = (*lifted.kernel, *lifted.strides, *lifted.dilations, *lifted.begin)
-    return (*triple(x.shape[2:]), *moves, *triple(out.shape[2:]))
+    return (*triple(x.shape[2:]), *window.moves, *triple(out.shape[2:]))
 
 
 def plane_call(
@@ -185,15 +175,11 @@ def _(
     x: Operand,
     out: Operand,
     *,
-    kernel: Sequence[int],
-    strides: Sequence[int],
-    dilations: Sequence[int],
-    pads_begin: Sequence[Extent],
-    pads_end: Sequence[Extent],
     ceil_mode: bool,
     count_include_pad: bool,
+    **sliding: Any,
 ) -> Call:
-    window = pool_window("average_pool", x.type, kernel, strides, dilations, pads_begin, pads_end)
+    window = pool_window("average_pool", x.type, **sliding)
     more = (*window.lifted().end, int(count_include_pad))
     return plane_call(average_pool_plane, x, [out], window, more)
 
@@ -203,15 +189,11 @@ def _(
     x: Operand,
     out: Operand,
     *,
-    kernel: Sequence[int],
-    strides: Sequence[int],
-    dilations: Sequence[int],
-    pads_begin: Sequence[Extent],
-    pads_end: Sequence[Extent],
     ceil_mode: bool,
     p: int,
+    **sliding: Any,
 ) -> Call:
-    window = pool_window("lp_pool", x.type, kernel, strides, dilations, pads_begin, pads_end)
+    window = pool_window("lp_pool", x.type, **sliding)
     return plane_call(lp_pool_plane, x, [out], window, [p])
 
 

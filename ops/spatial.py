@@ -47,6 +47,12 @@ class Window:
             (0,) * missing + self.end,
         )
 
+    @property
+    def moves(self) -> tuple[Extent, ...]:
+        """Extents, strides, dilations and first paddings along three dimensions, for kernels."""
+        lifted = self.lifted()
+        return (*lifted.kernel, *lifted.strides, *lifted.dilations, *lifted.begin)
+
 
 def make_window(
     what: str,

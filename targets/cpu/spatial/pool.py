@@ -6,16 +6,19 @@ nearest cache. Taps outside the source are skipped, so no padded copy is made.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from ....ir import Array, Call, Extent, ModelError, Op, Operand, TensorType
 from ....ir.dim import product
+from ....ops.correlation import triple
 from ....ops.define import operator
 from ....ops.max_pool import lowest, max_pool
-from ....ops.pool import average_pool
+from ....ops.pool import average_pool, pool_window
 from ....ops.pool_kernels import count_inside
+from ....ops.spatial import Window
 from ..emitted import EmittedBody
 from .pool_geometry import PoolGeometry
 from .pool_writer import PoolWriter
@@ -32,6 +35,12 @@ def _last(x: TensorType) -> TensorType:
     return x.with_shape((x.shape[0], *x.shape[2:], x.shape[1]))
 
 
+def _reference(op: Op, x: Array, **attributes: Any) -> Array:
+    """The pool that ``op`` is, of ``x`` with its channels at the last place."""
+    result = op.reference(np.moveaxis(x, -1, 1), **attributes)
+    return np.ascontiguousarray(np.moveaxis(result, 1, -1))
+
+
 @operator(name="cpu_spatial_max_pool", traits=("pool",))
 def spatial_max_pool(
     x: Array,
@@ -45,8 +54,9 @@ def spatial_max_pool(
     width: int = 16,
 ) -> Array:
     """``max_pool`` of ``x`` [N, spatial..., C]."""
-    result = max_pool.reference(
-        np.moveaxis(x, -1, 1),
+    return _reference(
+        max_pool,
+        x,
         kernel=kernel,
         strides=strides,
         dilations=dilations,
@@ -54,7 +64,6 @@ def spatial_max_pool(
         pads_end=pads_end,
         ceil_mode=ceil_mode,
     )
-    return np.ascontiguousarray(np.moveaxis(result, 1, -1))
 
 
 @spatial_max_pool.infer
@@ -63,24 +72,12 @@ def _(x: TensorType, *, width: int, **attributes: object) -> TensorType:
 
 
 @spatial_max_pool.kernel
-def _(
-    x: Operand,
-    out: Operand,
-    *,
-    kernel: Sequence[int],
-    strides: Sequence[int],
-    dilations: Sequence[int],
-    pads_begin: Sequence[Extent],
-    pads_end: Sequence[Extent],
-    ceil_mode: bool,
-    width: int,
-) -> Call:
-    window = (kernel, strides, dilations, pads_begin, pads_end)
-    emitted = _emitted(x, out, *window, width)
+def _(x: Operand, out: Operand, *, ceil_mode: bool, width: int, **sliding: Any) -> Call:
+    window = pool_window("max_pool", _first(x.type), **sliding)
+    emitted = _emitted(x, out, window, width)
     if emitted is not None:
         return emitted
-    moves = _moves(kernel, strides, dilations, pads_begin)
-    return _rows(_max_pool_row, x, out, moves, [lowest(x.dtype)])
+    return _rows(_max_pool_row, x, out, window, [lowest(x.dtype)])
 
 
 @operator(name="cpu_spatial_average_pool", traits=("pool",))
@@ -97,8 +94,9 @@ def spatial_average_pool(
     width: int = 16,
 ) -> Array:
     """``average_pool`` of ``x`` [N, spatial..., C]."""
-    result = average_pool.reference(
-        np.moveaxis(x, -1, 1),
+    return _reference(
+        average_pool,
+        x,
         kernel=kernel,
         strides=strides,
         dilations=dilations,
@@ -107,7 +105,6 @@ def spatial_average_pool(
         ceil_mode=ceil_mode,
         count_include_pad=count_include_pad,
     )
-    return np.ascontiguousarray(np.moveaxis(result, 1, -1))
 
 
 @spatial_average_pool.infer
@@ -120,22 +117,17 @@ def _(
     x: Operand,
     out: Operand,
     *,
-    kernel: Sequence[int],
-    strides: Sequence[int],
-    dilations: Sequence[int],
-    pads_begin: Sequence[Extent],
-    pads_end: Sequence[Extent],
     ceil_mode: bool,
     count_include_pad: bool,
     width: int,
+    **sliding: Any,
 ) -> Call:
-    window = (kernel, strides, dilations, pads_begin, pads_end)
-    emitted = _emitted(x, out, *window, width, mean=True, include=count_include_pad)
+    window = pool_window("average_pool", _first(x.type), **sliding)
+    emitted = _emitted(x, out, window, width, mean=True, include=count_include_pad)
     if emitted is not None:
         return emitted
-    moves = _moves(kernel, strides, dilations, pads_begin)
-    behind = _lifted(pads_end or (0,) * len(kernel), 0)
-    return _rows(_average_pool_row, x, out, moves, [*behind, int(count_include_pad)])
+    more = (*window.lifted().end, int(count_include_pad))
+    return _rows(_average_pool_row, x, out, window, more)
 
 
 # The channels-last form of each pool.
@@ -143,73 +135,44 @@ CHANNELS_LAST: dict[Op, Op] = {max_pool: spatial_max_pool, average_pool: spatial
 
 
 def _emitted(
-    x: Operand,
-    out: Operand,
-    kernel: Sequence[int],
-    strides: Sequence[int],
-    dilations: Sequence[int],
-    pads_begin: Sequence[Extent],
-    pads_end: Sequence[Extent],
-    width: int,
-    mean: bool = False,
-    include: bool = False,
+    x: Operand, out: Operand, window: Window, width: int, mean: bool = False, include: bool = False
 ) -> Call | None:
     """The generated kernel, for float32 images with known channels and paddings."""
-    ones, zeros = (1,) * len(kernel), (0,) * len(kernel)
-    begin = [pad for pad in pads_begin or zeros if isinstance(pad, int)]
-    end = [pad for pad in pads_end or zeros if isinstance(pad, int)]
+    kernel = tuple(extent for extent in window.kernel if isinstance(extent, int))
+    begin = tuple(pad for pad in window.begin if isinstance(pad, int))
+    end = tuple(pad for pad in window.end if isinstance(pad, int))
     channels = x.shape[-1]
-    open_pads = len(begin) < len(kernel) or len(end) < len(kernel)
-    if x.dtype != "float32" or not isinstance(channels, int) or channels == 0 or open_pads:
+    is_open = any(len(known) < window.rank for known in (kernel, begin, end))
+    if x.dtype != "float32" or not isinstance(channels, int) or channels == 0 or is_open:
         return None
     sizes = [extent if isinstance(extent, int) else None for extent in x.shape[1:-1]]
     counts = [extent if isinstance(extent, int) else None for extent in out.shape[1:-1]]
     if sizes[-1] is None or counts[-1] is None:
         sizes[-1] = counts[-1] = None
     geometry = PoolGeometry(
-        1, 1, channels, tuple(sizes), tuple(counts), tuple(kernel), tuple(strides or ones),
-        tuple(dilations or ones), tuple(begin), False, width, mean, tuple(end), include,
+        1, 1, channels, tuple(sizes), tuple(counts), kernel, window.strides, window.dilations,
+        begin, False, width, mean, end, include,
     )  # fmt: skip
     writer = PoolWriter(geometry)
     body = EmittedBody("spatial_pool", (geometry,), 2, channels, writer.write)
     return Call(body, (x.whole(), out.whole()), items=product(out.shape[:-1][:-1]))
 
 
-def _lifted(entries: Sequence[Extent], one: int) -> tuple[Extent, ...]:
-    """One entry for each of three axes."""
-    return (*(one,) * (3 - len(entries)), *entries)
-
-
-def _moves(
-    kernel: Sequence[int],
-    strides: Sequence[int],
-    dilations: Sequence[int],
-    pads_begin: Sequence[Extent],
-) -> tuple[Extent, ...]:
-    ones, zeros = (1,) * len(kernel), (0,) * len(kernel)
-    return (
-        *_lifted(kernel, 1),
-        *_lifted(strides or ones, 1),
-        *_lifted(dilations or ones, 1),
-        *_lifted(pads_begin or zeros, 0),
-    )
-
-
 def _rows(
-    body: object,
+    body: Callable[..., object],
     x: Operand,
     out: Operand,
-    moves: Sequence[Extent],
+    window: Window,
     more: Sequence[Extent | float],
 ) -> Call:
     """One item for each output line."""
-    sizes, output = _lifted(x.shape[1:-1], 1), _lifted(out.shape[1:-1], 1)
     channels = x.shape[-1]
+    sizes, output = triple(x.shape[1:-1]), triple(out.shape[1:-1])
     return Call(
-        body,  # type: ignore[arg-type]
+        body,
         (x.flat(), out.flat()),
         items=product((x.shape[0], *output[:2])),
-        scalars=(channels, *sizes, *moves, *output, *more),
+        scalars=(channels, *sizes, *window.moves, *output, *more),
         chunk=output[2] * channels,
     )
 
