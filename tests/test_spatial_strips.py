@@ -19,7 +19,7 @@ from opweave.ops.elementwise_arithmetic import add, clip, mul
 from opweave.targets.cpu.spatial import strip_select
 
 COMPILED = settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+    max_examples=7, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )
 LAYERS = ("dense", "depthwise", "pointwise", "pointwise", "depthwise")
 
