@@ -30,7 +30,6 @@ from .test_mindir_read import DATA, cases, check
 # Operators that ONNX (opset 23) has no words for.
 NOT_IN_ONNX = {
     "fused",
-    "cum_prod",
     "resolve_reshape",
     "resolve_slice",
     "max_unpool",

@@ -71,6 +71,8 @@ _MODULES = (
     "linear_algebra",
     "cumulative",
     "unpooling",
+    "gradients",
+    "window_gradients",
     "special",
 )
 

@@ -293,8 +293,3 @@ def _eye_like(w: Writer, node: Node) -> str:
     shifted = w.add("Add", rows, w.constant(np.array(node.attrs["diagonal"], np.int64)))
     met = w.add("Equal", w.add("Unsqueeze", shifted, w.integers([1])), columns)
     return w.cast(met, node.types[0].dtype)
-
-
-@writes("cum_prod")
-def _cum_prod(w: Writer, node: Node, x: str) -> str:
-    raise UnsupportedError("CumProd came into ONNX with opset 26")

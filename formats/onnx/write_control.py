@@ -88,3 +88,40 @@ def _loop(
         result = w.add("Pad", source, w.add("Concat", *pads, axis=0))
         padded.append(w.cast(result, dtype) if dtype == "bool" else result)
     return [*final, *padded, run]
+
+
+@writes("cum_prod")
+def _cum_prod(w: Writer, node: Node, x: str) -> str:
+    """A scan that multiplies: CumProd came into ONNX with opset 26."""
+    from onnx import helper
+
+    type_ = node.types[0]
+    axis = type_.axis(node.attrs["axis"])
+    slice_ = type_.with_shape(type_.shape[:axis] + type_.shape[axis + 1 :])
+    state, element, following, result = (
+        w.fresh(f"product_{k}") for k in ("state", "in", "next", "out")
+    )
+    kept = state if node.attrs["exclusive"] else following
+    nodes = [
+        helper.make_node("Mul", [state, element], [following]),
+        helper.make_node("Identity", [kept], [result]),
+    ]
+    inputs, outputs = (
+        [value_info(name, slice_) for name in names]
+        for names in ((state, element), (following, result))
+    )
+    body = helper.make_graph(nodes, w.fresh("product"), inputs, outputs)
+    one = w.constant(np.ones((), slice_.numpy))
+    first = w.add("Expand", one, w.extents(slice_.shape))
+    back = [int(node.attrs["reverse"])]
+    return w.add_many(
+        "Scan",
+        (first, x),
+        2,
+        body=body,
+        num_scan_inputs=1,
+        scan_input_axes=[axis],
+        scan_output_axes=[axis],
+        scan_input_directions=back,
+        scan_output_directions=back,
+    )[1]
