@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any
 
+from ..compiler.opened import open_plain
 from ..compiler.spec import Spec
 from ..ir import FormatError, Graph, LimitError, ModelError
 from .limits import DEFAULT_LIMITS, Limits
@@ -133,7 +134,7 @@ def _head(source: Any) -> tuple[bytes, str]:
         return bytes(source[:4096]), ""
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             return file.read(4096), path.suffix.lower()
     if hasattr(source, "read") and hasattr(source, "seek"):
         head = source.read(4096)
@@ -169,7 +170,7 @@ def read_source(source: Any, limits: Limits) -> tuple[bytes, Path | None]:
         return _within(bytes(source), limits), None
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             return _read_all(file, limits, os.fstat(file.fileno()).st_size), path.parent
     if hasattr(source, "read"):
         return _read_all(source, limits), None

@@ -217,7 +217,7 @@ class Builder:
         shape = self.shape(x)
         rank = len(shape)
         if not -rank <= axis <= rank:
-            self.unsupported(f"axis {axis} is out of range for {self.type(x)}")
+            raise ModelError(f"axis {axis} is out of range for {self.type(x)}")
         axis = axis + rank if axis < 0 else axis
         return self.reshape(x, (dims.product(shape[:axis]), dims.product(shape[axis:])))
 

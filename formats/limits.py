@@ -27,6 +27,8 @@ class Limits:
     tensor_bytes: int = 16 << 30
     # Tensors that the file only describes (sparse ones, filled ones) and reading must build.
     built_bytes: int = 1 << 30
+    # Entries of a checkpoint, slices of large tensors counted each.
+    records: int = 200_000
     # Checkpoints are mapped, not read: their size costs no memory.
     checkpoint_bytes: int = 1 << 42
 

@@ -20,7 +20,7 @@ from ..formats.checkpoint.entries import (
 from ..formats.checkpoint.read import read_checkpoint
 from ..formats.checkpoint.safetensors import read_safetensors, write_safetensors
 from ..formats.checkpoint.write import appended, write_checkpoint
-from ..ir import Array, LazyArray, ModelError, TensorType
+from ..ir import Array, FormatError, LazyArray, ModelError, TensorType
 from ..ir.data_type import numpy_type
 from ..ir.node import read_array
 from .cell import Cell
@@ -81,10 +81,9 @@ def load_checkpoint(
         if chosen(name)
     }
     if not result:
-        raise ModelError(
-            f"{called} has no parameters"
-            + (" that the prefixes leave" if len(found) else ": it is empty")
-        )
+        if not found:
+            raise FormatError(f"{called} has no parameters: it is empty")
+        raise ModelError(f"{called} has no parameters that the prefixes leave")
     if net is not None:
         load_param_into_net(net, result, strict_load, remove_redundancy)
     return result

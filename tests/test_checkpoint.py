@@ -332,4 +332,4 @@ def test_broken_safetensors(data: st.DataObject) -> None:
 
 def test_many_records_are_refused() -> None:
     with pytest.raises(ow.LimitError, match="records"):
-        read_checkpoint(b"\n\x05\n\x01a\x12\x00" * 2000, limits=Limits(nodes=1000))
+        read_checkpoint(b"\n\x05\n\x01a\x12\x00" * 2000, limits=Limits(records=1000))

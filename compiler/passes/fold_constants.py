@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from ...ir import Array, Error, Graph, LazyArray, Node, TensorType
+from ...ir import Array, Error, Graph, LazyArray, Node, TensorType, Value
 from ...ir.data_type import item_size
 from ...ir.evaluate import by_reference
 from ...ir.node import mentioned_symbols, read_array
@@ -19,9 +19,12 @@ from .bodies import everywhere
 # A result may be this large in bytes, and unless it is small, no larger than this many times
 # its operands: an expanded scalar stays an instruction.
 MAXIMUM_BYTES = 256 * 2**20
-# All expansions together that become parameters.
-MAXIMUM_REPEATED_BYTES = 2 * 2**30
+# Expansions, and other results that are not small, that become parameters: all together so many
+# bytes, and so many times what the graph's own parameters have.
+MAXIMUM_ADDED_BYTES = 64 * 2**20
+MAXIMUM_ADDED_GROWTH = 2
 SMALL_BYTES = 64 * 2**10
+_FOLDED = ".folded"  # in the names of parameters that came of folding
 MAXIMUM_GROWTH = 2
 # One pass computes for this long at the most; references are not made for speed.
 MAXIMUM_SECONDS = 20.0
@@ -32,12 +35,12 @@ def fold_constants(graph: Graph) -> int:
     """Replace nodes of known value by parameters, within budgets of bytes and time."""
     end = time.monotonic() + MAXIMUM_SECONDS
     changes = 0
-    repeated = 0
+    room = _room(graph)
     for name in [node.name for node in graph.operators()]:
         node = graph.node(name)  # as it is now: what it reads may have become a parameter
-        if node.op is expand and repeated < MAXIMUM_REPEATED_BYTES:
-            changed, nbytes = _repeat_later(graph, node)
-            repeated += nbytes
+        if node.op is expand:
+            changed, nbytes = _repeat_later(graph, node, room)
+            room -= nbytes
             changes += changed
             continue
         if node.op is identity and graph.is_param(node.operands[0]):
@@ -46,6 +49,11 @@ def fold_constants(graph: Graph) -> int:
             continue
         if not _is_foldable(graph, node):
             continue
+        size = sum(static_bytes(type_) for type_ in node.types)
+        if size > max(room, SMALL_BYTES):
+            note(f"fold_constants at {node}: folded constants are large enough")
+            continue
+        room -= size
         if time.monotonic() > end:
             note(f"fold_constants at {node}: {MAXIMUM_SECONDS} seconds are over")
             break
@@ -57,7 +65,7 @@ def fold_constants(graph: Graph) -> int:
             continue  # what cannot be computed now fails, with the node's name, when it runs
         for old, array in zip(node.outputs, results, strict=True):
             if graph.use_count(old):
-                graph.replace(old, graph.param(_owned(array), f"{node.name}.folded"))
+                graph.replace(old, graph.param(_owned(array), f"{node.name}{_FOLDED}"))
         changes += 1
     if changes:
         graph.prune()
@@ -73,20 +81,32 @@ def fold_constants(graph: Graph) -> int:
     return changes
 
 
-def _repeat_later(graph: Graph, node: Node) -> tuple[int, int]:
+def _room(graph: Graph) -> int:
+    """Bytes that results may have before folded ones are too many."""
+    own = folded = 0
+    for name in graph.params:
+        nbytes = static_bytes(graph.type(Value(name)))
+        if _FOLDED in name:
+            folded += nbytes
+        else:
+            own += nbytes
+    return MAXIMUM_ADDED_BYTES + MAXIMUM_ADDED_GROWTH * own - folded
+
+
+def _repeat_later(graph: Graph, node: Node, room: int) -> tuple[int, int]:
     """Fold an expansion of a parameter into one that is made when the program is loaded."""
     (value,) = node.operands
     if not graph.is_param(value) or not node.types[0].is_static:
         return 0, 0
     nbytes = static_bytes(node.types[0])
-    if nbytes > MAXIMUM_BYTES:
+    if nbytes > min(MAXIMUM_BYTES, room):
         return 0, 0
     source, shape = graph.params[value.node], node.types[0].static_shape
 
     def repeat() -> Array:
         return np.ascontiguousarray(np.broadcast_to(read_array(source), shape))
 
-    folded = graph.param(LazyArray(node.types[0], repeat), f"{node.name}.folded")
+    folded = graph.param(LazyArray(node.types[0], repeat), f"{node.name}{_FOLDED}")
     graph.replace(node.outputs[0], folded)
     return 1, nbytes
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,9 @@ from ...ir import Array, FormatError, LazyArray, TensorType, UnsupportedError
 from ...ir.data_type import DATA_TYPES
 
 TEXT = "str"
+# Arrays keep the distances between their elements, also where an extent is 0.
+_MOST_ELEMENTS = 1 << 56
+
 INT4 = "Int4"  # two 4-bit numbers an element; elements are int8
 
 # MindSpore's name of an element type -> NumPy's.
@@ -137,6 +141,8 @@ def stored(name: str, array: Array) -> StoredArray:
 def check_sizes(entry: StoredArray) -> StoredArray:
     """The entry, if it has as many bytes as its shape says; else FormatError."""
     there = sum(len(piece) for piece in entry.pieces)
+    if math.prod(max(extent, 1) for extent in entry.shape) >= _MOST_ELEMENTS:
+        raise FormatError(f"{entry.name}: its shape {list(entry.shape)[:16]} is impossible")
     if there != entry.nbytes:
         raise FormatError(
             f"{entry.name} is {entry.type}{list(entry.shape)}, which takes {entry.nbytes} bytes; "

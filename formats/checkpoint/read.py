@@ -11,11 +11,11 @@ import os
 import warnings
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import IO
 
 import numpy as np
 
+from ...compiler.opened import open_plain
 from ...ir import Array, FormatError, LimitError
 from ..adapter import read_source
 from ..limits import DEFAULT_LIMITS, Limits
@@ -64,7 +64,7 @@ def mapped(source: Source, limits: Limits) -> memoryview:
     if isinstance(source, (bytes, bytearray, memoryview)):
         data = memoryview(source)
     elif isinstance(source, (str, os.PathLike)):
-        with Path(source).open("rb") as file:
+        with open_plain(source) as file:
             size = os.fstat(file.fileno()).st_size
             if not size:
                 return memoryview(b"")
@@ -176,8 +176,8 @@ def _entries(data: memoryview, limits: Limits) -> Iterator[Entry]:
         if number != 1 or isinstance(ends, int):
             raise FormatError(f"not a checkpoint: field {number} at its top")
         records += 1
-        if records > limits.nodes:
-            raise LimitError(f"the checkpoint has more than {limits.nodes} records; raise limits")
+        if records > limits.records:
+            raise LimitError(f"the checkpoint has more than {limits.records} records; raise limits")
         tag, tensor, table = _record(data, ends, limits)
         if tag != name and name is not None:
             yield _joined(name, tensors, maps)
@@ -247,12 +247,15 @@ def _map(name: str, slices: list[list[_Slice]]) -> StoredMap:
             if len(table) != 3 or table[position].type not in _MAP_TYPES:
                 raise FormatError(f"{name}: a hash table is keys, values and status")
             piece = table[position]
+            rows_said = piece.dims[0] if piece.dims else 0
             dtype = np.dtype(piece.type)
             rows = np.frombuffer(piece.content, np.uint8)
             try:
                 arrays.append(rows.view(dtype).reshape(-1, *piece.dims[1:]))
             except ValueError:
                 raise FormatError(f"{name}: a part of the hash table has a wrong size") from None
+            if len(slices) == 1 and len(arrays[-1]) != rows_said:
+                raise FormatError(f"{name}: a part of the hash table has a wrong size")
         parts.append(np.concatenate(arrays))
     if len({len(part) for part in parts}) != 1:
         raise FormatError(f"{name}: keys, values and status of the hash table differ in number")

@@ -62,7 +62,9 @@ def read_safetensors(
     if 8 + length > len(data):
         raise FormatError("the safetensors file is cut off in its header")
     try:
-        header = json.loads(bytes(data[8 : 8 + length]).decode())
+        raw = bytes(data[8 : 8 + length])
+        _check_parts(raw, limits)
+        header = json.loads(raw.decode(), object_pairs_hook=_each_once)
     except (UnicodeDecodeError, ValueError, RecursionError):
         raise FormatError("not a safetensors file: its header is not JSON") from None
     if not isinstance(header, dict):
@@ -70,8 +72,8 @@ def read_safetensors(
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise FormatError("the safetensors file is broken: its metadata are not texts")
-    if len(header) > limits.nodes:
-        raise LimitError(f"the file has more than {limits.nodes} arrays; raise limits")
+    if len(header) > limits.records:
+        raise LimitError(f"the file has more than {limits.records} arrays; raise limits")
     content = data[8 + length :]
     entries = sorted(
         (_entry(name, said, content, metadata) for name, said in header.items()),
@@ -91,6 +93,23 @@ def read_safetensors(
     return result
 
 
+def _check_parts(header: bytes, limits: Limits) -> None:
+    """Raise LimitError where the JSON would take much more memory than it has bytes."""
+    if (
+        header.count(b"{") > limits.records + 2
+        or header.count(b"[") > 2 * limits.records
+        or header.count(b",") > limits.elements
+    ):
+        raise LimitError("the header of the safetensors file has too many parts; raise limits")
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name comes twice")
+    return found
+
+
 def _entry(
     name: str, said: Any, content: memoryview, metadata: dict[str, str]
 ) -> tuple[int, StoredArray]:
@@ -100,8 +119,10 @@ def _entry(
     shape: Any = said.get("shape")
     ends: Any = said.get("data_offsets")
     type_: Any = said.get("dtype")
-    if type_ not in _TYPES:
-        raise FormatError(f"{name} has elements of type {type_!r}; known: {', '.join(_TYPES)}")
+    if not isinstance(type_, str) or type_ not in _TYPES:
+        raise FormatError(
+            f"{name} has elements of type {str(type_)[:40]!r}; known: {', '.join(_TYPES)}"
+        )
     for numbers in (shape, ends):
         if not isinstance(numbers, list) or len(numbers) > 64:
             raise broken

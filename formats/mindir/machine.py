@@ -44,6 +44,8 @@ from .tensors import TensorReader
 
 # Calls within calls; each branch of an if adds one or two.
 MAXIMUM_DEPTH = 150
+# So many of what was refused last are looked at for repetitions.
+_COMPARED = 200
 
 
 @dataclass
@@ -80,7 +82,7 @@ class Machine:
         """Note what is not supported; reading goes on to find the rest."""
         for item in error.items:
             text = item if where in item or not where else f"{where}: {item}"
-            if text not in self.items:
+            if text not in self.items[-_COMPARED:]:
                 self.items.append(text)
 
     def count_parts(self, number: int) -> None:

@@ -102,7 +102,7 @@ def _bicubic(
     """
     known = [e for e in (*g.shape(x)[-2:], *size) if isinstance(e, int) and e > 0]
     if len(known) == 4 and all(
-        max(a, 4) * b <= _LARGEST for a, b in zip(known[:2], known[2:], strict=True)
+        max(a, 8) * b <= _LARGEST for a, b in zip(known[:2], known[2:], strict=True)
     ):
         down, across = (
             g.constant(cubic_matrix(a, b, align_corners, half_pixel_centers), g.dtype(x))

@@ -46,7 +46,8 @@ class TensorReader:
             raise ModelError(f"{what}: its shape {dims[:16]} has negative extents")
         if len(dims) > 64:
             raise ModelError(f"{what}: it has {len(dims)} dimensions; 64 is the most")
-        if math.prod(dims) * item_size(dtype) > self._limits.tensor_bytes:
+        # Without elements too: an array keeps the distances between its elements.
+        if math.prod(max(e, 1) for e in dims) * item_size(dtype) > self._limits.tensor_bytes:
             raise LimitError(f"{what}: a tensor of shape {dims[:16]} is larger than allowed")
         if proto.compression_type:
             raise UnsupportedError(f"{what}: compressed tensors are not supported")

@@ -76,7 +76,8 @@ def _loaded(
     # Bodies of other domains' operators may need the standard ones.
     opsets.setdefault("", newest_opset())
     graph = Graph(proto.graph.name or "graph")
-    session = Reading(limits, tensors, functions)
+    there = sum(len(part.node) for part in (proto.graph, *proto.functions))
+    session = Reading(limits, tensors, functions, there=there)
     scope = Scope(session, Place(graph, ShapeValues(graph)), opsets)
     scope.read_graph(proto.graph, constants or {})
     if session.items:

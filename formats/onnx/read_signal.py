@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...ir import Array, ModelError, TensorType, Value
+from ...ir import Array, LimitError, ModelError, TensorType, Value
 from ...ir.data_type import is_float
 from .context import Context, ops
 from .registry import reads
@@ -60,8 +60,10 @@ def dft(
         g.unsupported(f"a Fourier transform of {g.type(x)}: the length must be a number")
     real_result = inverse and onesided
     count = length if length is not None else 2 * (present - 1) if real_result else present
-    if not 1 <= count <= _LONGEST:
-        g.unsupported(f"a Fourier transform of {count} elements; 1 to {_LONGEST} are supported")
+    if count < 1:
+        raise ModelError(f"a Fourier transform of {count} elements")
+    if count > _LONGEST:
+        raise LimitError(f"a Fourier transform of {count} elements; the most are {_LONGEST}")
     used = count // 2 + 1 if real_result else count
     if used < present:
         x = g.slice_axis(x, axis, 0, used)

@@ -13,6 +13,8 @@ from .element_types import element_type
 from .tensors import TensorReader
 
 _TENSORS = "tensor_type"
+# So many of what was refused last are looked at for repetitions.
+_COMPARED = 200
 # No dots: measured symbols have one, and must not be mistaken for a file's.
 _SYMBOL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
@@ -25,7 +27,10 @@ class Reading:
     tensors: TensorReader
     functions: Mapping[tuple[str, str, str], Any]
     items: list[str] = field(default_factory=list)
+    # Nodes that the file has outside subgraphs; functions may add to them.
+    there: int = 0
     nodes: int = 0
+    called_nodes: int = 0
     places: int = 0
     calls: list[tuple[str, str, str]] = field(default_factory=list)
     dimensions: dict[str, str] = field(default_factory=dict)
@@ -34,7 +39,7 @@ class Reading:
         """Note what is not supported; reading goes on to find the rest."""
         for item in error.items:
             text = item if where in item or not where else f"{where}: {item}"
-            if text not in self.items:
+            if text not in self.items[-_COMPARED:]:
                 self.items.append(text)
 
     def count_node(self) -> None:
@@ -42,6 +47,12 @@ class Reading:
         self.nodes += 1
         if self.nodes > self.limits.nodes:
             raise LimitError(f"the model has more than {self.limits.nodes} nodes; raise limits")
+        self.called_nodes += bool(self.calls)
+        most = self.limits.called_nodes + 8 * self.there
+        if self.called_nodes > most:
+            raise LimitError(
+                f"functions put in place are more than {most} nodes; raise the limit called_nodes"
+            )
 
     def declared_type(self, proto: Any, name: str, what: str) -> TensorType:
         """The TensorType of a TypeProto; unknown extents become symbols."""

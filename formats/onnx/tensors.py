@@ -53,7 +53,8 @@ class TensorReader:
         if len(proto.dims) > 64:
             raise ModelError(f"{what}: it has {len(proto.dims)} dimensions; 64 is the most")
         type_ = TensorType(dtype, tuple(proto.dims))
-        if math.prod(proto.dims) * item_size(dtype) > self._limits.tensor_bytes:
+        # Without elements too: an array keeps the distances between its elements.
+        if math.prod(max(e, 1) for e in proto.dims) * item_size(dtype) > self._limits.tensor_bytes:
             raise LimitError(f"{what}: {type_} is larger than {self._limits.tensor_bytes} bytes")
         if proto.HasField("segment"):
             raise UnsupportedError(f"{what}: tensors in segments are not supported")

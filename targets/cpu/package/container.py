@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from ....compiler.opened import open_plain
 from ....ir.errors import FormatError
 from ..calling import CALLING_VERSION
 from .metadata import Json, Place
@@ -84,7 +85,7 @@ class PackageFile:
         damaged, or was written by a version of opweave that this one does not fit.
         """
         self.path = Path(path)
-        with open(self.path, "rb") as file:
+        with open_plain(self.path) as file:
             size = os.fstat(file.fileno()).st_size
             if size < _HEADER_BYTES:
                 raise FormatError(f"{self.path} is no opweave package: it is too short")
@@ -120,7 +121,7 @@ class PackageFile:
 def is_package(path: str | os.PathLike[str]) -> bool:
     """True for a file that starts as a package does."""
     try:
-        with open(path, "rb") as file:
+        with open_plain(path) as file:
             return file.read(len(MAGIC)) == MAGIC
-    except OSError:
+    except (OSError, FormatError):
         return False

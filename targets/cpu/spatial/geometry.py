@@ -77,10 +77,12 @@ class Geometry:
         def cost(vectors: int) -> tuple[int, int]:
             full, rest = divmod(total, vectors)
             most = min(largest_rows(self.width, vectors), rows)
-            heights = balanced(rows, most)
-            panels = [vectors] * full + [rest] * (rest > 0)
+            heights = runs(rows, most)
+            panels = [(vectors, full), (rest, int(rest > 0))]
             # Half cycles of one step: multiply-adds, loads, or the latency of a chain.
-            steps = sum(max(h * v, h + v, 8) for h in heights for v in panels)
+            steps = sum(
+                max(h * v, h + v, 8) * times * each for h, times in heights for v, each in panels
+            )
             return steps, abs(vectors - 2)
 
         possible = [v for v in range(1, min(total, 10) + 1) if largest_rows(self.width, v) >= 1]
@@ -160,9 +162,14 @@ class Geometry:
 
 def balanced(total: int, most: int) -> list[int]:
     """``total`` in as few parts of at most ``most`` as possible, of about equal size."""
+    return [size for size, times in runs(total, most) for _ in range(times)]
+
+
+def runs(total: int, most: int) -> list[tuple[int, int]]:
+    """The sizes of :func:`balanced` parts and how often each comes."""
     parts = -(-total // most)
     base, rest = divmod(total, parts)
-    return [base + 1] * rest + [base] * (parts - rest)
+    return [(base + 1, rest), (base, parts - rest)]
 
 
 def pack_kernels(weights: Array, groups: int, columns: int) -> Array:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from .geometry import Geometry, balanced
+from .geometry import Geometry, runs
 from .transposed_plan import TransposedPlan
 from .winograd_cost import best_tile, typical_peaks
 
@@ -57,13 +57,13 @@ def _seconds(geometry: Geometry) -> float:
     if line == 0:
         return 0.0
     full, rest = divmod(-(-geometry.maps // geometry.width), geometry.vectors)
-    panels = [geometry.vectors] * full + [rest] * (rest > 0)
+    panels = [(geometry.vectors, full), (rest, int(rest > 0))]
     depth = geometry.taps * geometry.channels
     cycles = 0.0
-    for height in balanced(line, min(line, geometry.most_rows)):
-        for vectors in panels:
+    for height, times in runs(line, min(line, geometry.most_rows)):
+        for vectors, each in panels:
             step = max(height * vectors / 2, (height + vectors) / 2, 4)
-            cycles += depth * step + _TILE_CYCLES
+            cycles += (depth * step + _TILE_CYCLES) * times * each
     peak = typical_peaks(geometry.width).flops_per_second
     seconds = cycles * 4 * geometry.width / peak / _REACHED
     return seconds * math.prod(lines) * geometry.groups
