@@ -86,7 +86,7 @@ def test_reciprocal() -> None:
         np.testing.assert_array_equal(compiled(_single(reciprocal), x), np.float32(1) / x)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=24, deadline=None, derandomize=True)
 @given(
     st.integers(1, 150),
     st.one_of(st.integers(1, 40), st.integers(1, 600)),

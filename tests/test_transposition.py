@@ -16,7 +16,7 @@ from opweave.ir.dim import symbol
 from opweave.ops.movement import transpose
 
 COMPILED = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )
 DTYPES = ("float32", "float16", "int8", "float64")
 
