@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import opweave
+from opweave.cli import command
+from opweave.cli.command import VERBS
 from opweave.formats import adapter
 from opweave.formats.adapter import Format, LoadedModel
 from opweave.ops.elementwise_activation import relu
@@ -220,3 +223,15 @@ def test_readme(tmp_path, monkeypatch):
         else:
             exec(compile(block, "README.md", "exec"), names)
     assert isinstance(names["session"], opweave.Session)
+
+
+def test_commands_of_the_readme_are_understood():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)
+    lines = [part for block in blocks for line in block.splitlines() for part in line.split("&&")]
+    commands = [shlex.split(line, comments=True) for line in lines if "opweave " in line]
+    for _, name, *arguments in [words for words in commands if words[:1] == ["opweave"]]:
+        verb = command.get_command(None, name)
+        assert verb is not None, name
+        verb.make_context(name, arguments)  # raises UsageError
+    assert {words[1] for words in commands if words[:1] == ["opweave"]} == set(VERBS)

@@ -65,6 +65,12 @@ def test_every_file_lies_in_a_listed_package():
     assert not stray, "setuptools leaves these out of the wheel"
 
 
+def test_the_map_names_every_package():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    named = text[text.index("## Map") : text.index("The contracts")]
+    assert [p for p in CONFIG["packages"] if f"`{p.rsplit('.', 1)[-1]}/`" not in named] == []
+
+
 @pytest.mark.parametrize("package", CONFIG["packages"])
 def test_installed_package_is_this_checkout(package):
     spec = importlib.util.find_spec(package)
