@@ -338,7 +338,7 @@ def test_an_output_with_an_input_s_name_gets_another() -> None:
 def test_networks_of_mindspore(name: str) -> None:
     """Suppressed boxes, and padding "same" for images of any size: there and back."""
     graph = read_mindir(DATA / f"2.10/{name}.mindir")
-    data = write(graph, opset=21)  # ONNX Runtime has no RoiAlign of opset 22
+    data = write(graph)  # of opset 21: ONNX Runtime has no RoiAlign of opset 22
     for inputs, wanted in cases(name):
         found = run_onnxruntime(data, graph, inputs)
         assert found is not None

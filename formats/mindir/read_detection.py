@@ -87,7 +87,7 @@ def _decode(
         half = a.mul(new_size, 0.5)
         first = a.add(a.sub(new_middle, half), 0.5)
         last = a.sub(a.add(new_middle, half), 0.5)
-        found.append([a.clip(end, 0.0, limit - 1.0) for end in (first, last)])
+        found.append([a.clip(end, 0.0, float(limit)) for end in (first, last)])
     return _matrix(g, [found[0][0], found[1][0], found[0][1], found[1][1]])
 
 

@@ -27,15 +27,28 @@ _INLINE_BYTES = (1 << 31) - (64 << 20)
 _SMALL = 1024
 
 
+# Operators that ONNX Runtime only has in older opsets.
+_OLDER = {"roi_align"}
+
+
+def _needs_oldest(graph: Graph) -> bool:
+    return any(
+        node.op.name in _OLDER
+        or any(isinstance(body, Graph) and _needs_oldest(body) for body in node.attrs.values())
+        for node in graph.nodes()
+    )
+
+
 def write(
     graph: Graph,
     path: str | os.PathLike[str] | None = None,
     *,
-    opset: int = OPSET,
+    opset: int | None = None,
     external: bool | None = None,
 ) -> bytes:
     """``graph`` as an ONNX model; returns the file's bytes and writes them to ``path``.
 
+    ``opset`` is the newest that ONNX Runtime has all the graph's operators of, where not given.
     ``external`` puts the tensors into a data file beside ``path`` (None: only where the
     model would be larger than protobuf allows). Files appear complete or not at all.
     Raises UnsupportedError with all ``items`` that ONNX cannot say.
@@ -46,6 +59,8 @@ def write(
         raise UnsupportedError(
             "writing ONNX files needs the package onnx: pip install opweave[onnx]"
         ) from error
+    if opset is None:
+        opset = OLDEST_OPSET if _needs_oldest(graph) else OPSET
     if not OLDEST_OPSET <= opset <= OPSET:
         raise UnsupportedError(f"opset {opset} cannot be written; {OLDEST_OPSET} to {OPSET} can")
     writer = Writer(graph, opset)

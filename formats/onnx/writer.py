@@ -65,6 +65,7 @@ _WIDER: dict[str, dict[str, str]] = {
     "pow": {**_TO_INT32, "uint32": "int64", "uint64": "int64"},
     "cum_sum": _TO_INT32,
     "overlap_suppression": _TO_FLOAT,
+    "where": {"bool": "uint8"},
     "convolution": _TO_FLOAT64,
     "convolution_transpose": _TO_FLOAT64,
 }
@@ -236,6 +237,8 @@ class Writer:
         self._wider = _WIDER.get(node.op.name, {})
         try:
             inputs = [None if value is None else self._operand(value) for value in node.inputs]
+            if node.op.name == "where" and node.inputs[0] is not None:
+                inputs[0] = self.names[node.inputs[0]]  # a condition, whatever it chooses
             results = function(self, node, *inputs)
         except UnsupportedError as error:
             self._refuse(node, str(error))
