@@ -555,7 +555,8 @@ def _nan_to_num(
     limits = np.finfo(g.dtype(x)) if g.dtype(x) != "bfloat16" else np.finfo(np.float32)
     high = g.scalar_like(x, float(limits.max) if posinf is None else posinf)
     low = g.scalar_like(x, float(limits.min) if neginf is None else neginf)
-    above = g.add(ops.is_inf, x, detect_negative=False, detect_positive=True)
-    below = g.add(ops.is_inf, x, detect_negative=True, detect_positive=False)
+    # MindIR's IsInf detects both.
+    above = g.add(ops.equal, x, g.scalar_like(x, np.inf))
+    below = g.add(ops.equal, x, g.scalar_like(x, -np.inf))
     x = g.add(ops.where, g.add(ops.is_nan, x), g.scalar_like(x, nan or 0.0), x)
     return g.add(ops.where, below, low, g.add(ops.where, above, high, x))

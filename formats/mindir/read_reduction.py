@@ -257,13 +257,15 @@ def _median(
     extent = g.shape(x)[place]
     if not isinstance(extent, int) or extent == 0:
         raise UnsupportedError(f"a Median of {extent} elements")
-    attributes = {"k": (extent + 1) // 2, "axis": place, "largest": False, "sorted": True}
-    found = g.add_node(ops.top_k, (x,), attributes).outputs
+    # All are sorted, which MindIR can say; it has no fewest along an axis.
+    attributes = {"k": extent, "axis": place, "largest": False, "sorted": True}
+    values, places = g.add_node(ops.top_k, (x,), attributes).outputs
+    found = (values, g.cast(places, "int32"))  # places as Sort gives them
     last = [g.slice_axis(value, place, (extent - 1) // 2, 1) for value in found]
     if not keep_dims:
         shape = tuple(e for k, e in enumerate(g.shape(x)) if k != place)
         last = [g.reshape(value, shape) for value in last]
-    return last[0], last[1]
+    return last[0], g.cast(last[1], "int64")
 
 
 # --- places of extremes ----------------------------------------------------------------------

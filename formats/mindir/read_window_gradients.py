@@ -129,6 +129,7 @@ def _average_pool_gradient(
         g.add(ops.mul, dy, share),
         ones,
         strides=steps,
+        dilations=(1,) * len(steps),
         pads_begin=tuple(before),
         pads_end=tuple(after),
         output_padding=tuple(rests),
