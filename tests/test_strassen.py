@@ -157,7 +157,7 @@ def test_the_same_bits_on_two_threads() -> None:
     np.testing.assert_array_equal(one(x), two(x))
 
 
-@pytest.mark.parametrize(("rows", "inner", "columns"), [(128, 768, 384), (512, 1536, 1024)])
+@pytest.mark.parametrize(("rows", "inner", "columns"), [(128, 768, 1408), (512, 1536, 1024)])
 def test_two_levels_have_the_same_bits_on_two_threads(rows: int, inner: int, columns: int) -> None:
     """The work is cut by columns, or by rows, and the sums are the same."""
     x, w, bias = random((rows, inner)), random((inner, columns), 1), random((columns,), 2)
@@ -178,7 +178,7 @@ def test_two_levels_have_the_same_bits_on_two_threads(rows: int, inner: int, col
 @pytest.mark.parametrize("levels", [1, 2])
 @pytest.mark.parametrize("threads", [1, 2, 3, 4, 16])
 def test_items_for_threads(levels: int, threads: int) -> None:
-    for rows, inner, columns in ((128, 768, 768), (256, 3120, 1024), (400, 512, 512)):
+    for rows, inner, columns in ((128, 768, 2304), (256, 3120, 1024), (400, 768, 512)):
         plan = strassen_plan(rows, inner, columns, 16, levels)
         assert plan is not None
         cut = replace(plan, threads=threads)
@@ -194,4 +194,6 @@ def test_what_it_does_not_do() -> None:
     assert strassen_plan(4096, 256, 256, 16) is None  # sums of rows take too long
     assert strassen_plan(128, 2098, 768, 16) is None  # 1049 is prime
     assert strassen_plan(128, 768, 32, 16) is None
+    assert strassen_plan(128, 768, 768, 16) is not None
+    assert strassen_plan(128, 768, 768, 16, levels=2) is None  # saves next to nothing
     assert "cpu_strassen_matmul" not in names(compile_graph(two_products(None), threads=1))
