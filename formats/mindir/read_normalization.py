@@ -7,6 +7,7 @@ from .context import Context, ops
 from .convert import Extents, Ints, Layout
 from .items import Item
 from .read_convolution import as_before, channels_first
+from .read_plumbing import write
 from .registry import reads
 
 
@@ -16,19 +17,37 @@ def _batch_norm(
     x: Value,
     scale: Value,
     offset: Value,
-    mean: Value,
-    variance: Value,
+    mean: Item,
+    variance: Item,
     is_training: bool = False,
     epsilon: float = 1e-5,
     momentum: float = 0.1,
     data_format: Layout = "NCHW",
 ) -> Item:
-    if is_training:
-        raise UnsupportedError("BatchNorm in training mode (export the network for inference)")
-    result = _normalized(
-        g, channels_first(g, x, data_format), scale, offset, mean, variance, epsilon
-    )
-    return as_before(g, result, data_format), mean, variance, mean, variance
+    x = channels_first(g, x, data_format)
+    held = g.value(mean), g.value(variance)
+    used = _statistics(g, x) if is_training else held
+    result = as_before(g, _normalized(g, x, scale, offset, *used, epsilon), data_format)
+    if not is_training:
+        return result, *held, *held
+    count = g.type(x).size // g.shape(x)[1]
+    if not isinstance(count, int):
+        raise UnsupportedError("BatchNorm in training mode of a batch that only a run tells")
+    spread = g.add(ops.mul, used[1], g.scalar_like(used[1], count / max(count - 1, 1)))
+    for target, old, new in ((mean, held[0], used[0]), (variance, held[1], spread)):
+        kept = g.add(ops.mul, old, g.scalar_like(old, 1.0 - momentum))
+        write(g, target, g.add(ops.add, kept, g.add(ops.mul, new, g.scalar_like(new, momentum))))
+    return result, *used, *used
+
+
+def _statistics(g: Context, x: Value) -> tuple[Value, Value]:
+    """Mean and variance of each channel of a batch."""
+    axes = tuple(k for k in range(g.rank(x)) if k != 1)
+    mean = g.add(ops.reduce_mean, x, axes=axes, keepdims=True)
+    apart = g.add(ops.sub, x, mean)
+    square = g.add(ops.mul, apart, apart)
+    variance = g.add(ops.reduce_mean, square, axes=axes, keepdims=False)
+    return g.reshape(mean, (g.shape(x)[1],)), variance
 
 
 def _normalized(

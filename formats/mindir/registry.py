@@ -73,6 +73,7 @@ _MODULES = (
     "unpooling",
     "gradients",
     "window_gradients",
+    "optimizers",
     "special",
 )
 
