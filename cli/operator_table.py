@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @common_options
 def verb(pattern: str | None, table: bool, output: Output) -> None:
     """List the operators; only those whose name holds PATTERN."""
+    from ..formats.mindir.registry import table as primitives_of
     from ..formats.onnx import registry
     from ..ops.registry import operators
 
@@ -33,26 +34,34 @@ def verb(pattern: str | None, table: bool, output: Output) -> None:
         for (domain, name), since in registry.table().items()
         if wanted in name.lower()
     ]
+    primitives = [name for name in primitives_of() if wanted in name.lower()]
     if table:
         _print_table(rows, readers, output)
+        read = f"{len(readers)} ONNX operators and {len(primitives)} MindIR primitives are read"
+        output.text()
+        output.text(f"{len(rows)} operators; {read}")
     else:
         output.table(
             [[row["name"], ", ".join(row["traits"]), row["summary"]] for row in rows],
             ("Operator", "Traits", "Meaning"),
         )
-    output.json("ops/1", {"operators": rows, "onnx": {"reads": readers}})
+    output.json(
+        "ops/1", {"operators": rows, "onnx": {"reads": readers}, "mindir": {"reads": primitives}}
+    )
 
 
 def _facts(op: Op) -> dict[str, Any]:
-    from ..formats.onnx.writer import find_writer
+    from ..formats.mindir.writer import find_writer as find_mindir
+    from ..formats.onnx.writer import find_writer as find_onnx
 
+    writers = {"ONNX": find_onnx, "MINDIR": find_mindir}
     summary = op.documentation.split("\n\n")[0].replace("\n", " ")
     return {
         "name": op.name,
         "traits": sorted(op.traits),
         "summary": summary,
         "kernel_types": kernel_types(op),
-        "writes": ["ONNX"] if find_writer(op.name) is not None else [],
+        "writes": [name for name, find in writers.items() if find(op.name) is not None],
     }
 
 
@@ -99,18 +108,16 @@ def kernel_types(op: Op) -> list[str]:
 def _print_table(rows: list[dict[str, Any]], readers: list[dict[str, Any]], output: Output) -> None:
     output.table(
         [
-            [row["name"], _short(row["kernel_types"]), "writes" if row["writes"] else "-"]
+            [row["name"], _short(row["kernel_types"]), ", ".join(row["writes"]) or "-"]
             for row in rows
         ],
-        ("Operator", "cpu", "ONNX"),
+        ("Operator", "cpu", "Written as"),
     )
     output.text()
     output.table(
         [[row["domain"], row["name"], " ".join(map(str, row["since"]))] for row in readers],
         ("Domain", "ONNX operator", "Versions that are read"),
     )
-    output.text()
-    output.text(f"{len(rows)} operators; {len(readers)} ONNX operators are read")
 
 
 _SHORT = {"float": "f", "bfloat": "bf", "int": "i", "uint": "u", "bool": "b"}

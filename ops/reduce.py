@@ -178,11 +178,11 @@ def _(x: Operand, out: Operand, *, axes: Axes, keepdims: bool) -> Any:
     return log_sum_exp_calls(x, out, axes)
 
 
-_ALL: tuple[Op, ...] = (
+REDUCTIONS: tuple[Op, ...] = (
     *(reduce_sum, reduce_mean, reduce_max, reduce_min, reduce_prod, reduce_l1, reduce_l2),
     *(reduce_log_sum, reduce_log_sum_exp, reduce_sum_square),
 )
-for _op in _ALL:
+for _op in REDUCTIONS:
     _op.infer(_infer(_op))
 for _op, _reduction in (
     (reduce_sum, Reduction("sum")),
@@ -236,7 +236,7 @@ def _give_samples(op: Op, low: float) -> None:
     ]
 
 
-for _op in _ALL:
+for _op in REDUCTIONS:
     _give_samples(_op, 0.1 if _op is reduce_log_sum else -2.0)
 for _op in (reduce_max, reduce_min):
     _op.samples += [

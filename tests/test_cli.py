@@ -395,8 +395,9 @@ def test_convert_to_an_unknown_format(capsys, model_file, tmp_path, monkeypatch,
 def test_ops(capsys):
     found = json_of(capsys, "ops", "relu")
     relu = next(row for row in found["operators"] if row["name"] == "relu")
-    assert relu["writes"] == ["ONNX"]
+    assert relu["writes"] == ["ONNX", "MINDIR"]
     assert "float32" in relu["kernel_types"]
     assert {"domain": "ai.onnx", "name": "Relu", "since": [6, 13, 14]} in found["onnx"]["reads"]
+    assert {"ReLU", "LeakyReLUExt"} <= set(found["mindir"]["reads"])
     assert opweave_command("ops", "--table", "relu") == 0
     assert "leaky_relu" in capsys.readouterr().out

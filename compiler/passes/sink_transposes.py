@@ -18,35 +18,10 @@ from ...ops.matmul import matmul
 from ...ops.movement import concat, slice_, transpose
 from ...ops.normalization import lp_normalization
 from ...ops.pad import pad
-from ...ops.reduce import (
-    reduce_l1,
-    reduce_l2,
-    reduce_log_sum,
-    reduce_log_sum_exp,
-    reduce_max,
-    reduce_mean,
-    reduce_min,
-    reduce_prod,
-    reduce_sum,
-    reduce_sum_square,
-)
+from ...ops.reduce import REDUCTIONS
 from ...ops.softmax import log_softmax, softmax
 from .bodies import everywhere
 
-_REDUCTIONS = frozenset(
-    {
-        reduce_sum,
-        reduce_mean,
-        reduce_max,
-        reduce_min,
-        reduce_prod,
-        reduce_l1,
-        reduce_l2,
-        reduce_sum_square,
-        reduce_log_sum,
-        reduce_log_sum_exp,
-    }
-)
 # One axis attribute, and the output's dimensions are the input's.
 _ALONG_AN_AXIS = frozenset({concat, softmax, log_softmax, lp_normalization})
 
@@ -101,7 +76,7 @@ def _sunk(graph: Graph, node: Node) -> Value | None:
     if node.op in _ALONG_AN_AXIS:
         axis = node.types[0].axis(node.attrs["axis"])
         return _rebuilt(graph, node, permutation, {"axis": permutation[axis]}, permutation)
-    if node.op in _REDUCTIONS:
+    if node.op in REDUCTIONS:
         return _reduction(graph, node, permutation)
     if node.op in (slice_, pad):
         keys = ("starts", "sizes", "steps") if node.op is slice_ else ("before", "after")

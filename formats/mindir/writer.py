@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,58 +20,34 @@ from ...ir import (
     Value,
 )
 from ...ir import dim as dims
+from ..writers import Writers
 from .element_types import IDS
 from .encode import fill_function_result, fill_result
 from .model_writer import ModelWriter, Name
 from .schema import message
 
-__all__ = ["Name", "Writer", "find_writer", "load_writers", "writes"]
-
-# A writer takes the Writer, the node and its operands' names (None: left out), and returns the
-# name of its result, or one for each output.
-NodeWriter = Callable[..., Any]
-
-_WRITERS: dict[str, NodeWriter] = {}
-_MODULES = (
-    "elementwise",
-    "movement",
-    "neural",
-    "pooling",
-    "recurrent",
-    "resizing",
-    "detection",
-    "selection",
-    "control",
-)
+__all__ = ["Name", "Writer", "find_writer", "writes"]
 
 # Numbers of mind_ir.PrimitiveProto.PrimType.
 _PRIMITIVE, _FUNCTION = 1, 2
 
 
-def writes(*names: str) -> Callable[[NodeWriter], NodeWriter]:
-    """Decorator: the function writes the operators with these opweave names."""
-
-    def register(function: NodeWriter) -> NodeWriter:
-        for name in names:
-            if name in _WRITERS:
-                raise ModelError(f"there already is a MindIR writer for {name}")
-            _WRITERS[name] = function
-        return function
-
-    return register
-
-
-@functools.cache
-def load_writers() -> None:
-    """Import the modules that register the writers."""
-    for module in _MODULES:
-        importlib.import_module(f".write_{module}", __package__)
-
-
-def find_writer(name: str) -> NodeWriter | None:
-    """The writer of an operator, or None."""
-    load_writers()
-    return _WRITERS.get(name)
+_WRITERS = Writers(
+    "a MindIR writer",
+    __package__,
+    (
+        "write_elementwise",
+        "write_movement",
+        "write_neural",
+        "write_pooling",
+        "write_recurrent",
+        "write_resizing",
+        "write_detection",
+        "write_selection",
+        "write_control",
+    ),
+)
+writes, find_writer = _WRITERS.writes, _WRITERS.find
 
 
 class Writer:

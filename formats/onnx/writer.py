@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,43 +10,19 @@ import numpy as np
 from ...ir import Array, Dim, Extent, Graph, ModelError, Node, TensorType, UnsupportedError, Value
 from ...ir import dim as dims
 from ...ops.registry import operators
+from ..writers import Writers
 from .element_types import NUMBERS
-
-# A writer takes the writing scope, the node and its operands' names (None: left out), and
-# returns the name of its result, or one for each output.
-NodeWriter = Callable[..., Any]
-
-_WRITERS: dict[str, NodeWriter] = {}
-_MODULES = ("basic", "movement", "neural", "detection", "control")
 
 # Extents that stand for "to the end" in Slice.
 _FAR = 2**62
 
 
-def writes(*names: str) -> Callable[[NodeWriter], NodeWriter]:
-    """Decorator: the function writes the operators with these opweave names."""
-
-    def register(function: NodeWriter) -> NodeWriter:
-        for name in names:
-            if name in _WRITERS:
-                raise ModelError(f"there already is an ONNX writer for {name}")
-            _WRITERS[name] = function
-        return function
-
-    return register
-
-
-@functools.cache
-def load_writers() -> None:
-    """Import the modules that register the writers."""
-    for module in _MODULES:
-        importlib.import_module(f".write_{module}", __package__)
-
-
-def find_writer(name: str) -> NodeWriter | None:
-    """The writer of an operator, or None."""
-    load_writers()
-    return _WRITERS.get(name)
+_WRITERS = Writers(
+    "an ONNX writer",
+    __package__,
+    ("write_basic", "write_movement", "write_neural", "write_detection", "write_control"),
+)
+writes, find_writer = _WRITERS.writes, _WRITERS.find
 
 
 _TO_FLOAT = {"float16": "float32", "bfloat16": "float32"}

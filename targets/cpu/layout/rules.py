@@ -11,18 +11,7 @@ from ....ops.convolution import convolution
 from ....ops.convolution_transpose import convolution_transpose
 from ....ops.movement import concat, slice_, transpose
 from ....ops.pad import pad
-from ....ops.reduce import (
-    reduce_l1,
-    reduce_l2,
-    reduce_log_sum,
-    reduce_log_sum_exp,
-    reduce_max,
-    reduce_mean,
-    reduce_min,
-    reduce_prod,
-    reduce_sum,
-    reduce_sum_square,
-)
+from ....ops.reduce import REDUCTIONS
 from ....ops.reshape import reshape
 from ....ops.resize import resize
 from ....ops.softmax import log_softmax, softmax
@@ -245,19 +234,6 @@ def _transposed(rewriter: Rewriter, node: Node) -> Value:
     return transposed(rewriter.graph, node, source, rewriter.choices)
 
 
-_REDUCTIONS: tuple[Op, ...] = (
-    reduce_sum,
-    reduce_mean,
-    reduce_max,
-    reduce_min,
-    reduce_prod,
-    reduce_l1,
-    reduce_l2,
-    reduce_sum_square,
-    reduce_log_sum,
-    reduce_log_sum_exp,
-)
-
 RULES: dict[Op, Rule] = {
     convolution: Rule(_convolution_stance, _convolution),
     convolution_transpose: Rule(_transposed_stance, _transposed),
@@ -270,6 +246,6 @@ RULES: dict[Op, Rule] = {
     resize: Rule(_resize_stance, _resize),
     reshape: Rule(_reshape_stance, _reshape),
     transpose: Rule(_transpose_stance, _transpose),
-    **{op: Rule(_reduction_stance, _reduction) for op in _REDUCTIONS},
+    **{op: Rule(_reduction_stance, _reduction) for op in REDUCTIONS},
 }
 _ELEMENTWISE = Rule(_elementwise_stance, _elementwise)
