@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import helper, numpy_helper
 
 from opweave.compiler.interpret import run_reference
 from opweave.formats.onnx.read import read
 from opweave.ir import Array, check
+
+from .against_runtime import session_of
 
 GENERATOR = np.random.default_rng(5)
 
@@ -53,12 +54,7 @@ def agrees(
     graph = read(proto.SerializeToString())
     check(graph)
     found = run_reference(graph, [given[value.node] for value in graph.inputs])
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(
-        proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    wanted = session.run(list(graph.output_names), dict(given))
+    wanted = session_of(proto.SerializeToString()).run(list(graph.output_names), dict(given))
     for mine, other in zip(found, wanted, strict=True):
         assert mine.dtype == other.dtype
         assert mine.shape == other.shape

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -15,30 +14,19 @@ import pytest
 from onnx import TensorProto, helper
 
 import opweave
-from opweave.cli import command
 from opweave.cli.command import VERBS
-from opweave.cli.exits import Exit, Terminated, run_command, status_of
+from opweave.cli.exits import Exit, Terminated, status_of
 from opweave.cli.options import parsed_dims, parsed_shapes
 from opweave.ir.text import parse_graph
 from opweave.ops.registry import operators
+
+from .command_line import json_of, opweave_command
 
 
 def save(path: Path, graph: onnx.GraphProto, domains: tuple[str, ...] = ()) -> None:
     """Write a model of opset 17."""
     opsets = [helper.make_opsetid("", 17), *(helper.make_opsetid(name, 1) for name in domains)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), path)
-
-
-def opweave_command(*arguments: object) -> int:
-    """The exit status of a command line, run in this process."""
-    return run_command(command, [str(item) for item in arguments])
-
-
-def json_of(capsys, *arguments: object, status: int = 0) -> dict[str, Any]:
-    """What a verb prints with --json; nothing else may be on stdout."""
-    assert opweave_command(*arguments, "--json") == status
-    found: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return found
 
 
 def expected(x: np.ndarray, weight: np.ndarray) -> np.ndarray:

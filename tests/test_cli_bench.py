@@ -10,34 +10,22 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from opweave.cli import command
 from opweave.cli.comparison import Measured, ratio_of, relative_difference, take_turns
-from opweave.cli.exits import Exit, run_command
+from opweave.cli.exits import Exit
 from opweave.cli.foreign_load import ForeignLoad
 from opweave.cli.operator_cases import CASES, KINDS, case_of
 from opweave.cli.timing import statistics
 from opweave.ir import UnsupportedError, check
 
+from .command_line import json_of, opweave_command
+
 needs_openvino = pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None, reason="OpenVINO is not installed"
 )
-
-
-def opweave_command(*arguments: object) -> int:
-    """The exit status of a command line, run in this process."""
-    return run_command(command, [str(item) for item in arguments])
-
-
-def json_of(capsys, *arguments: object, status: int = 0) -> dict[str, Any]:
-    """What a verb prints with --json; nothing else may be on stdout."""
-    assert opweave_command(*arguments, "--json") == status
-    found: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return found
 
 
 def test_bench(capsys, model_file, tmp_path):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import opweave as ow
 from opweave.compiler.session import Session
 from opweave.ir import Array, Graph
+
+from .against_runtime import session_of
 
 _FLOAT, _BOOL, _INT64 = TensorProto.FLOAT, TensorProto.BOOL, TensorProto.INT64
 _IMAGE = (1, 16, 12, 14)
@@ -142,9 +143,7 @@ def _names(graph: Graph) -> set[str]:
 
 
 def _agrees(session: Session, model: Any, feed: dict[str, Array]) -> None:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    peer = onnxruntime.InferenceSession(model.SerializeToString(), options)
+    peer = session_of(model.SerializeToString())
     for found, expected in zip(session.run(None, feed), peer.run(None, feed), strict=True):
         assert found.shape == expected.shape
         np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-4)

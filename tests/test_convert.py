@@ -12,19 +12,18 @@ import onnxruntime
 import pytest
 
 import opweave as ow
-from opweave.cli import command
-from opweave.cli.exits import Exit, run_command
+from opweave.cli.exits import Exit
 from opweave.compiler.interpret import run_reference
 from opweave.networks import layers as nn
+
+from .command_line import json_of, opweave_command
 
 DATA = Path(__file__).parent / "data" / "mindir"
 
 
 def convert(capsys, *arguments: object, status: int = 0) -> dict[str, Any]:
-    words = ["convert", *map(str, arguments), "--json"]
     capsys.readouterr()
-    assert run_command(command, words) == status
-    return json.loads(capsys.readouterr().out)
+    return json_of(capsys, "convert", *arguments, status=status)
 
 
 @pytest.mark.parametrize("name", ["03_mobile_se", "13_conv_zoo", "16_activations"])
@@ -89,5 +88,5 @@ def test_shapes_are_fixed(capsys, model_file, tmp_path):
 def test_an_opset_is_onnxs(capsys, model_file, tmp_path):
     out = tmp_path / "out.mindir"
     words = ["convert", str(model_file), "-o", str(out), "--opset", "21"]
-    assert run_command(command, words) == Exit.USAGE
+    assert opweave_command(*words) == Exit.USAGE
     assert "opset" in capsys.readouterr().err

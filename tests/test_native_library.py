@@ -7,7 +7,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 import opweave as ow
-from opweave.cli.data import inputs_for
 from opweave.ops.movement import expand
-from opweave.ops.nonzero import nonzero
 from opweave.targets.cpu.native.link import compiler_for
+
+from .saved_models import assert_same_bits, feed_for, late
 
 PROGRAMS = Path(__file__).parent / "native"
 LARGEST_RANK = 16
@@ -30,19 +30,6 @@ TYPES = [
 CPU = "x86-64-v3" if platform.machine() == "x86_64" else "native"
 
 pytestmark = pytest.mark.skipif(compiler_for(None) is None, reason="there is no C compiler")
-
-
-def late() -> ow.Graph:
-    """An output whose size depends on values, another whose size depends on another input's."""
-    graph = ow.Graph("late")
-    rows = ow.symbol("rows")
-    x = graph.input("x", ow.TensorType("float32", (rows, 3)))
-    count = graph.input("count", ow.TensorType("int64", (1,)))
-    places, number = graph.add_node(nonzero, (x,), {}).outputs
-    extent = graph.measure(count, 0)
-    graph.output(places, "places")
-    graph.output(graph.add(expand, number, shape=(extent, 1)), "numbers")
-    return graph
 
 
 @pytest.fixture(scope="module")
@@ -171,16 +158,6 @@ class Library:
 
     def close(self) -> None:
         self._call("destroy")(ctypes.c_void_p(self._model))
-
-
-def assert_same_bits(found: Sequence[Any], expected: Sequence[Any]) -> None:
-    for one, other in zip(found, expected, strict=True):
-        assert one.dtype == other.dtype
-        np.testing.assert_array_equal(one, other)
-
-
-def feed_for(session: Any) -> Mapping[str, Any]:
-    return inputs_for({spec.name: spec.type for spec in session.inputs})
 
 
 @pytest.mark.parametrize("name", ["lenet", "mobilenet_v2", "wide_deep", "bilstm"])

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 import opweave as ow
-from opweave.ir import LazyArray, ModelError, TensorType, UnsupportedError, check
-from opweave.ir.evaluate import evaluate
+from opweave.ir import LazyArray, ModelError, TensorType, UnsupportedError
 from opweave.networks import functional as ops
 from opweave.networks import initializers, trace
 from opweave.networks import layers as nn
+
+from .network_results import results, windows
 
 
 def randomised(network, seed=0):
@@ -26,17 +27,6 @@ def randomised(network, seed=0):
         parameter.set_data(data)
         found[name] = data.astype(np.float64)
     return found
-
-
-def results(network, *inputs):
-    graph = trace(network, *[TensorType.of(array) for array in inputs])
-    check(graph)
-    return evaluate(graph, inputs)
-
-
-def windows(x, kernel, stride):
-    view = np.lib.stride_tricks.sliding_window_view(x, kernel, axis=(2, 3))
-    return view[:, :, ::stride, ::stride]
 
 
 # --- layers ------------------------------------------------------------------------------

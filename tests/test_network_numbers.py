@@ -15,6 +15,8 @@ from opweave.networks.sentiment import SentimentNet
 from opweave.networks.unet import UNet, Up
 from opweave.networks.wide_deep import WideDeepModel
 
+from .network_results import results, windows
+
 
 def randomised(network, seed=0):
     """New numbers for all parameters, also those that begin as zeros and ones; in float64."""
@@ -30,17 +32,6 @@ def randomised(network, seed=0):
         parameter.set_data(data.astype(np.float32))
         found[name] = data.astype(np.float32).astype(np.float64)
     return found
-
-
-def results(network, *inputs):
-    graph = trace(network, *[TensorType.of(array) for array in inputs])
-    check(graph)
-    return evaluate(graph, inputs)
-
-
-def windows(x, kernel, stride):
-    view = np.lib.stride_tricks.sliding_window_view(x, kernel, axis=(2, 3))
-    return view[:, :, ::stride, ::stride]
 
 
 def conv(x, weight, stride=1, pads=(0, 0)):

@@ -25,6 +25,7 @@ from opweave.ops.control import if_, loop
 from opweave.ops.define import elementwise
 from opweave.ops.registry import operator_named, operators
 
+from .against_runtime import session_of
 from .test_mindir_read import DATA, cases, check
 
 # Operators that ONNX (opset 23) has no words for.
@@ -86,10 +87,8 @@ COMPARED = {True: 0, False: 0}
 
 def run_onnxruntime(data: bytes, graph: Graph, inputs: Sequence[Array]) -> list[Array] | None:
     """Outputs by ONNX Runtime; None where it has no kernel, or refuses these numbers."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
     try:
-        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        session = session_of(data)
         names = [value.name for value in session.get_inputs()]
         values = {
             name: onnxruntime.OrtValue.ortvalue_from_numpy(np.array(array, order="C"))

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx import helper
 from onnxruntime.capi import onnxruntime_pybind11_state as state
@@ -39,6 +38,8 @@ from opweave.ops import (
     top_k,
 )
 from opweave.ops.registry import operator_named
+
+from .against_runtime import session_of
 
 # What a case becomes: ONNX operator, inputs (None: left out), attributes.
 Case = tuple[str, Sequence[Array | None], dict[str, Any]]
@@ -269,11 +270,8 @@ def run_onnx(case: Case, outputs: int) -> list[Array] | None:
         [onnx.ValueInfoProto(name=result) for result in results],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
     try:
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options)
-        return list(session.run(None, arrays))
+        return list(session_of(model.SerializeToString()).run(None, arrays))
     except (
         *(state.NotImplemented, state.InvalidGraph, state.InvalidArgument),
         *(state.Fail, state.RuntimeException),

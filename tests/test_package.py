@@ -16,24 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import opweave as ow
-from opweave.cli.data import inputs_for
-from opweave.compiler.session import Session
 from opweave.ops.elementwise_arithmetic import add
-from opweave.ops.movement import expand
-from opweave.ops.nonzero import nonzero
 from opweave.targets.cpu import processors
 from opweave.targets.cpu.package.container import MAGIC, PackageFile, is_package
 from opweave.targets.cpu.package.metadata import read_variant
 
-
-def feed_for(session: Session) -> dict[str, Any]:
-    return dict(inputs_for({spec.name: spec.type for spec in session.inputs}))
-
-
-def assert_same_bits(found: list[Any], expected: list[Any]) -> None:
-    for one, other in zip(found, expected, strict=True):
-        assert one.dtype == other.dtype
-        np.testing.assert_array_equal(one, other)
+from .saved_models import assert_same_bits, feed_for, late
 
 
 @pytest.mark.parametrize("name", ["lenet", "mobilenet_v2", "wide_deep", "bilstm"])
@@ -49,19 +37,6 @@ def test_networks_run_as_before(name: str, tmp_path: Path) -> None:
         assert loaded.outputs == session.outputs
         for _ in range(4):
             assert_same_bits(loaded.run(None, feed), expected)
-
-
-def late() -> ow.Graph:
-    """An output whose size depends on values, another whose size depends on another input's."""
-    graph = ow.Graph("late")
-    rows = ow.symbol("rows")
-    x = graph.input("x", ow.TensorType("float32", (rows, 3)))
-    count = graph.input("count", ow.TensorType("int64", (1,)))
-    places, number = graph.add_node(nonzero, (x,), {}).outputs
-    extent = graph.measure(count, 0)
-    graph.output(places, "places")
-    graph.output(graph.add(expand, number, shape=(extent, 1)), "numbers")
-    return graph
 
 
 def test_sizes_that_only_a_run_knows(tmp_path: Path) -> None:
