@@ -8,7 +8,6 @@ from ...ir import ModelError, Value
 from ...ops.registry import operator_named
 from .context import Context, ops
 from .read_neural import _average_pool, gemm
-from .read_normalization import _batch_norm
 from .registry import reads
 
 
@@ -80,25 +79,6 @@ def _gemm_6(
 
 
 reads("AveragePool", since=1)(_average_pool)
-
-
-@reads("BatchNormalization", since=6)
-def _batch_norm_6(
-    g: Context,
-    x: Value,
-    scale: Value,
-    bias: Value,
-    mean: Value,
-    variance: Value,
-    *,
-    epsilon: float = 1e-5,
-    is_test: int = 0,
-    momentum: float = 0.9,
-    spatial: int = 1,
-) -> list[Any]:
-    if not spatial:
-        g.unsupported("BatchNormalization with spatial=0")
-    return _batch_norm(g, (x, scale, bias, mean, variance), epsilon)
 
 
 @reads("Dropout", since=6)

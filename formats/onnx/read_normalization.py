@@ -15,47 +15,24 @@ def _flattened(g: Context, op: Op, x: Value, axis: int) -> Value:
     return g.reshape(g.add(op, g.flatten2(x, axis), axis=1), shape)
 
 
-@reads("Softmax", since=(1, 11))
-def _softmax_1(g: Context, x: Value, *, axis: int = 1) -> Value:
-    return _flattened(g, ops.softmax, x, axis)
+def _register_softmax(name: str, op: Op) -> None:
+    @reads(name, since=(1, 11))
+    def split(g: Context, x: Value, *, axis: int = 1) -> Value:
+        return _flattened(g, op, x, axis)
+
+    @reads(name, since=13)
+    def along(g: Context, x: Value, *, axis: int = -1) -> Value:
+        return g.add(op, x, axis=g.axis(x, axis))
 
 
-@reads("Softmax", since=13)
-def _softmax(g: Context, x: Value, *, axis: int = -1) -> Value:
-    return g.add(ops.softmax, x, axis=g.axis(x, axis))
+_register_softmax("Softmax", ops.softmax)
+_register_softmax("LogSoftmax", ops.log_softmax)
+_register_softmax("Hardmax", ops.hardmax)
 
 
-@reads("LogSoftmax", since=(1, 11))
-def _log_softmax_1(g: Context, x: Value, *, axis: int = 1) -> Value:
-    return _flattened(g, ops.log_softmax, x, axis)
-
-
-@reads("LogSoftmax", since=13)
-def _log_softmax(g: Context, x: Value, *, axis: int = -1) -> Value:
-    return g.add(ops.log_softmax, x, axis=g.axis(x, axis))
-
-
-@reads("Hardmax", since=(1, 11))
-def _hardmax_1(g: Context, x: Value, *, axis: int = 1) -> Value:
-    return _flattened(g, ops.hardmax, x, axis)
-
-
-@reads("Hardmax", since=13)
-def _hardmax(g: Context, x: Value, *, axis: int = -1) -> Value:
-    return g.add(ops.hardmax, x, axis=g.axis(x, axis))
-
-
-def _batch_norm(g: Context, operands: tuple[Value, ...], epsilon: float) -> list[Any]:
-    if any(g.wants(index) for index in range(1, g.output_count)):
-        g.unsupported("BatchNormalization with training outputs")
-    x = operands[0]
-    # Newer opsets let the statistics have another type than the data.
-    same = [x, *(g.cast(value, g.dtype(x)) for value in operands[1:])]
-    return [g.add(ops.batch_normalization, *same, epsilon=epsilon)]
-
-
-@reads("BatchNormalization", since=7)
-def _batch_norm_7(
+# Which of the attributes there are depends on the version; what a version lacks is refused before.
+@reads("BatchNormalization", since=(6, 7, 9, 14, 15))
+def _batch_norm(
     g: Context,
     x: Value,
     scale: Value,
@@ -64,45 +41,20 @@ def _batch_norm_7(
     variance: Value,
     *,
     epsilon: float = 1e-5,
+    is_test: int = 0,
     momentum: float = 0.9,
     spatial: int = 1,
+    training_mode: int = 0,
 ) -> list[Any]:
     if not spatial:
         g.unsupported("BatchNormalization with spatial=0")
-    return _batch_norm(g, (x, scale, bias, mean, variance), epsilon)
-
-
-@reads("BatchNormalization", since=9)
-def _batch_norm_9(
-    g: Context,
-    x: Value,
-    scale: Value,
-    bias: Value,
-    mean: Value,
-    variance: Value,
-    *,
-    epsilon: float = 1e-5,
-    momentum: float = 0.9,
-) -> list[Any]:
-    return _batch_norm(g, (x, scale, bias, mean, variance), epsilon)
-
-
-@reads("BatchNormalization", since=(14, 15))
-def _batch_norm_14(
-    g: Context,
-    x: Value,
-    scale: Value,
-    bias: Value,
-    mean: Value,
-    variance: Value,
-    *,
-    epsilon: float = 1e-5,
-    momentum: float = 0.9,
-    training_mode: int = 0,
-) -> list[Any]:
     if training_mode:
         g.unsupported("BatchNormalization in training mode")
-    return _batch_norm(g, (x, scale, bias, mean, variance), epsilon)
+    if any(g.wants(index) for index in range(1, g.output_count)):
+        g.unsupported("BatchNormalization with training outputs")
+    # Newer opsets let the statistics have another type than the data.
+    same = [x, *(g.cast(value, g.dtype(x)) for value in (scale, bias, mean, variance))]
+    return [g.add(ops.batch_normalization, *same, epsilon=epsilon)]
 
 
 @reads("InstanceNormalization", since=(6, 22))
