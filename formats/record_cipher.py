@@ -63,13 +63,6 @@ def decrypt(
     return b"".join(_pieces(memoryview(data), _opening_key(key, mode), mode))
 
 
-def decrypt_records(
-    data: bytes | memoryview, key: bytes | bytearray | str | None, mode: str = "AES-GCM"
-) -> list[bytes]:
-    """The plaintext of each record."""
-    return list(_pieces(memoryview(data), _opening_key(key, mode), mode))
-
-
 def _pieces(data: memoryview, key: bytes, mode: str) -> Iterator[bytes]:
     position = 0
     while position < len(data):

@@ -15,7 +15,7 @@ from .product_kernels import set_dots
 
 
 def activate(number, alpha, beta, x):
-    """The function of this number in ``recurrent.FUNCTIONS``."""
+    """The function of this number in ``recurrent_common.FUNCTIONS``."""
     if number == 0:
         small = math.exp(-abs(x))
         return (1.0 if x >= 0.0 else small) / (1.0 + small)
