@@ -17,9 +17,9 @@ def same(graph: Graph, other: Graph) -> bool:
 
     Inputs and outputs must have the same names, types and order; what the outputs need must
     consist of equal operators with equal attributes, on equal operands, with parameters equal
-    byte by byte, and must measure and assume the same. Names of nodes inside, names in graphs
-    that are attributes (their inputs and outputs are found by position), ``origin`` and nodes
-    that no output needs do not count.
+    byte by byte (single numbers may be held once or more often), and must measure and assume
+    the same. Names of nodes inside, names in graphs that are attributes (their inputs and
+    outputs are found by position), ``origin`` and nodes that no output needs do not count.
     """
     return graph.output_names == other.output_names and _same(graph, other, named=True)
 
@@ -39,11 +39,15 @@ def _same(graph: Graph, other: Graph, named: bool) -> bool:
         value, partner = pending.pop()
         if value.index != partner.index:
             return False
+        node, twin = graph.node(value.node), other.node(partner.node)
+        single = node.op is PARAMETER and not node.types[0].rank
+        if single and _same_nodes(graph, node, other, twin):
+            # A number is the same wherever it is held.
+            continue
         if value.node in partners:
             if partners[value.node] != partner.node:
                 return False
             continue
-        node, twin = graph.node(value.node), other.node(partner.node)
         if not _same_nodes(graph, node, other, twin):
             return False
         partners[node.name] = twin.name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...ir import Dim, Extent, Node, UnsupportedError, Value
+from ...ir import dim as dims
 from .element_types import IDS
 from .write_detection import suppression
 from .write_elementwise import Formula
@@ -59,6 +60,10 @@ def _slice(w: Writer, node: Node, x: Name) -> Name:
     end_mask = 0
     for k, (start, size, step) in enumerate(zip(starts, sizes, steps, strict=True)):
         end = start + (size - 1) * step + (1 if step > 0 else -1)
+        extent = shape[k]
+        if step > 1 and isinstance(extent, Dim) and start == 0:
+            # All that a step reaches: up to the end, which says it as a reader would.
+            end = extent if size == dims.ceil_divide(extent, int(step)) else end
         if isinstance(size, int) and size == 0:
             end = start
         if step < 0 and not isinstance(end, int):
