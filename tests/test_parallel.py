@@ -105,13 +105,15 @@ def test_each_item_is_done_once(runtime: llvm.ExecutionEngine, threads: int, mis
         np.testing.assert_array_equal(counters, [2] * 1000 + [1])
 
 
-def test_alone_after_a_worker_was_held_up(runtime: llvm.ExecutionEngine) -> None:
+@pytest.mark.parametrize("held_up", ["worker", "caller"])
+def test_alone_after_a_thread_was_held_up(runtime: llvm.ExecutionEngine, held_up: str) -> None:
     caller = threading.get_ident()
     done: list[tuple[int, int, int]] = []
 
     def work(_: int, begin: int, end: int) -> int:
         done.append((threading.get_ident(), begin, end))
-        time.sleep(0.002 if threading.get_ident() == caller else 0.05)
+        is_held_up = (threading.get_ident() == caller) == (held_up == "caller")
+        time.sleep(0.05 if is_held_up else 0.002)
         return 0
 
     job = JOB(work)

@@ -50,6 +50,7 @@ class Pool(IntEnum):
 
     WORKERS = 0
     DONE = 8
+    HELPED = 9  # when a worker had done a chunk, the last time (nanoseconds)
     JOB = 16
     ARGUMENTS = 17
     ITEMS = 18

@@ -13,9 +13,7 @@ there by then. The caller waits only for chunks that were claimed, never for a t
 sleeps. Workers spin for a while, then sleep on a futex. Items are independent, so results do not
 depend on who did what.
 
-A worker whose processor is given to another program in the middle of a chunk holds up the
-caller until it is back. Who had to wait so long computes alone for a while, the longer the sooner
-it happens again: sharing a processor costs more than it gives.
+What happens when another program takes one of the processors is in :mod:`.stalls`.
 """
 
 from __future__ import annotations
@@ -24,6 +22,7 @@ from llvmlite import ir
 
 from .calling import STOP, TICKET_FIELDS, WORKER, Pool
 from .extents import I64
+from .stalls import note_stall, pool_field
 from .waiting import clock_function, give_way, pause, sleep_while, wake_all
 
 POINTER = ir.PointerType()
@@ -48,9 +47,6 @@ _SPINS_BEFORE_SLEEP = 20_000
 _SPINS_BEFORE_CLOCK = 2_000
 # Nanoseconds of waiting before the caller gives its processor away.
 _PATIENCE = 500_000
-# Nanoseconds: a shorter wait is no sign that a worker lost its processor, and how long the caller
-# then computes alone, at first and at most.
-_STALL, _SHORTEST_ALONE, _LONGEST_ALONE = 200_000, 2_000_000, 32_000_000
 
 
 def _c(value: int) -> ir.Constant:
@@ -87,25 +83,22 @@ class _Runtime:
 
     # --- small pieces ----------------------------------------------------------------------
 
-    def _field(self, builder: ir.IRBuilder, pool: ir.Value, field: Pool) -> ir.Value:
-        return builder.gep(pool, [_c(int(field))], source_etype=I64)
-
     def _load(self, builder: ir.IRBuilder, pool: ir.Value, field: Pool) -> ir.Value:
         """An atomic load that sees what was written before the value was."""
-        return builder.load_atomic(self._field(builder, pool, field), "seq_cst", 8, typ=I64)
+        return builder.load_atomic(pool_field(builder, pool, field), "seq_cst", 8, typ=I64)
 
     def _store(self, builder: ir.IRBuilder, pool: ir.Value, field: Pool, value: ir.Value) -> None:
         # An exchange, because llvmlite's atomic store does not know opaque pointers.
-        builder.atomic_rmw("xchg", self._field(builder, pool, field), value, "seq_cst")
+        builder.atomic_rmw("xchg", pool_field(builder, pool, field), value, "seq_cst")
 
     def _add(self, builder: ir.IRBuilder, pool: ir.Value, field: Pool, value: int) -> ir.Value:
-        place = self._field(builder, pool, field)
+        place = pool_field(builder, pool, field)
         return builder.atomic_rmw("add", place, _c(value), "seq_cst")
 
     def _ticket(self, builder: ir.IRBuilder, pool: ir.Value, thread: ir.Value) -> ir.Value:
         """Where a thread's ticket is."""
         offset = builder.mul(thread, _c(TICKET_FIELDS))
-        return builder.gep(self._field(builder, pool, Pool.TICKETS), [offset], source_etype=I64)
+        return builder.gep(pool_field(builder, pool, Pool.TICKETS), [offset], source_etype=I64)
 
     def _taken(
         self, builder: ir.IRBuilder, ticket: ir.Value
@@ -143,7 +136,7 @@ class _Runtime:
         names = ("own", "others", "look", "steal", "stolen", "next", "none", "run")
         blocks = {name: function.append_basic_block(name) for name in names}
         ir.IRBuilder(blocks["none"]).ret(ir.Constant(BOOLEAN, 0))
-        threads = builder.load(self._field(builder, pool, Pool.THREADS), typ=I64)
+        threads = builder.load(pool_field(builder, pool, Pool.THREADS), typ=I64)
         own = builder.atomic_rmw("add", self._ticket(builder, pool, thread), _c(1), "seq_cst")
         left, _, front, _ = self._taken(builder, own)
         builder.cbranch(left, blocks["own"], blocks["others"])
@@ -180,10 +173,10 @@ class _Runtime:
             phi.add_incoming(mine, blocks["own"])
             phi.add_incoming(theirs, blocks["stolen"])
         # The job cannot change before this chunk is done.
-        job = builder.load(self._field(builder, pool, Pool.JOB), typ=POINTER)
-        arguments = builder.load(self._field(builder, pool, Pool.ARGUMENTS), typ=POINTER)
-        items = builder.load(self._field(builder, pool, Pool.ITEMS), typ=I64)
-        chunks = builder.load(self._field(builder, pool, Pool.CHUNKS), typ=I64)
+        job = builder.load(pool_field(builder, pool, Pool.JOB), typ=POINTER)
+        arguments = builder.load(pool_field(builder, pool, Pool.ARGUMENTS), typ=POINTER)
+        items = builder.load(pool_field(builder, pool, Pool.ITEMS), typ=I64)
+        chunks = builder.load(pool_field(builder, pool, Pool.CHUNKS), typ=I64)
         number = builder.add(number, self._first_chunk(builder, whose, threads, chunks))
         # Chunks of almost the same size: threads with as many of them have as much to do.
         begin, end = (
@@ -197,6 +190,8 @@ class _Runtime:
         self._store(builder, pool, Pool.STATUS, status)
         builder.branch(done)
         builder.position_at_end(done)
+        with builder.if_then(builder.icmp_unsigned(">", thread, _c(0))):
+            builder.store(builder.call(self.clock, []), pool_field(builder, pool, Pool.HELPED))
         self._add(builder, pool, Pool.DONE, 1)
         builder.ret(ir.Constant(BOOLEAN, 1))
         return function
@@ -212,7 +207,7 @@ class _Runtime:
         )
         ir.IRBuilder(found).ret(ir.Constant(BOOLEAN, 1))
         ir.IRBuilder(none).ret(ir.Constant(BOOLEAN, 0))
-        threads = builder.load(self._field(builder, pool, Pool.THREADS), typ=I64)
+        threads = builder.load(pool_field(builder, pool, Pool.THREADS), typ=I64)
         entry = builder.block
         builder.branch(look)
         builder.position_at_end(look)
@@ -233,13 +228,13 @@ class _Runtime:
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         names = ("alone", "together", "wake", "help", "wait", "finished")
         blocks = {name: function.append_basic_block(name) for name in names}
-        until = builder.load(self._field(builder, pool, Pool.ALONE_UNTIL), typ=I64)
+        until = builder.load(pool_field(builder, pool, Pool.ALONE_UNTIL), typ=I64)
         start = builder.call(self.clock, [])
         builder.cbranch(builder.icmp_signed("<", start, until), blocks["alone"], blocks["together"])
         builder.position_at_end(blocks["alone"])
         builder.ret(builder.call(_typed(job), [arguments, _c(0), items]))
         builder.position_at_end(blocks["together"])
-        threads = builder.load(self._field(builder, pool, Pool.THREADS), typ=I64)
+        threads = builder.load(pool_field(builder, pool, Pool.THREADS), typ=I64)
         chunks = builder.mul(threads, _c(_CHUNKS_A_THREAD))
         chunks = builder.select(builder.icmp_signed("<", chunks, items), chunks, items)
         for field, value in (
@@ -250,21 +245,21 @@ class _Runtime:
             (Pool.STATUS, _c(0)),
             (Pool.DONE, _c(0)),
         ):
-            builder.store(value, self._field(builder, pool, field))
+            builder.store(value, pool_field(builder, pool, field))
         self._publish(builder, pool, threads, chunks)
         sleepers = self._load(builder, pool, Pool.SLEEPERS)
         builder.cbranch(builder.icmp_signed(">", sleepers, _c(0)), blocks["wake"], blocks["help"])
         builder.position_at_end(blocks["wake"])
         self._add(builder, pool, Pool.WAKE, 1)
-        wake_all(builder, self._field(builder, pool, Pool.WAKE), self.machine)
+        wake_all(builder, pool_field(builder, pool, Pool.WAKE), self.machine)
         builder.branch(blocks["help"])
         builder.position_at_end(blocks["help"])
         more = builder.call(self.claim, [pool, _c(0)])
         builder.cbranch(more, blocks["help"], blocks["wait"])
         waited_from = self._emit_wait(builder, pool, chunks, blocks)
         builder.position_at_end(blocks["finished"])
-        self._note_stall(builder, pool, start, waited_from)
-        builder.ret(builder.load(self._field(builder, pool, Pool.STATUS), typ=I64))
+        note_stall(builder, self.clock, pool, start, waited_from)
+        builder.ret(builder.load(pool_field(builder, pool, Pool.STATUS), typ=I64))
 
     def _publish(
         self, builder: ir.IRBuilder, pool: ir.Value, threads: ir.Value, chunks: ir.Value
@@ -321,30 +316,6 @@ class _Runtime:
         builder.branch(blocks["wait"])
         return since
 
-    def _note_stall(
-        self, builder: ir.IRBuilder, pool: ir.Value, start: ir.Value, since: ir.Value
-    ) -> None:
-        """Let the caller compute alone for a while if it waited longer than it had worked."""
-        with builder.if_then(builder.icmp_signed("!=", since, _c(0)), likely=False):
-            now = builder.call(self.clock, [])
-            waited, worked = builder.sub(now, since), builder.sub(since, start)
-            longer = builder.icmp_signed(">", waited, builder.add(worked, worked))
-            stalled = builder.and_(longer, builder.icmp_signed(">", waited, _c(_STALL)))
-            with builder.if_then(stalled):
-                until, length = (
-                    self._field(builder, pool, field)
-                    for field in (Pool.ALONE_UNTIL, Pool.ALONE_LENGTH)
-                )
-                before = builder.load(length, typ=I64)
-                passed = builder.sub(now, builder.load(until, typ=I64))
-                again = builder.icmp_signed("<", passed, builder.shl(before, _c(2)))
-                twice = builder.shl(before, _c(1))
-                most = builder.icmp_signed("<", twice, _c(_LONGEST_ALONE))
-                twice = builder.select(most, twice, _c(_LONGEST_ALONE))
-                alone = builder.select(again, twice, _c(_SHORTEST_ALONE))
-                builder.store(alone, length)
-                builder.store(builder.add(now, alone), until)
-
     def _emit_worker(self) -> None:
         """``void ow_worker(pool)``: help until the pool stops."""
         function = ir.Function(self.module, WORKER_TYPE, WORKER)
@@ -387,7 +358,7 @@ class _Runtime:
         builder.cbranch(stay, blocks["awake"], blocks["sleep"])
         builder.position_at_end(blocks["sleep"])
         low = builder.and_(wake, _c(2**32 - 1))
-        sleep_while(builder, self._field(builder, pool, Pool.WAKE), low, self.machine)
+        sleep_while(builder, pool_field(builder, pool, Pool.WAKE), low, self.machine)
         builder.branch(blocks["awake"])
         builder.position_at_end(blocks["awake"])
         self._add(builder, pool, Pool.SLEEPERS, -1)
@@ -401,7 +372,7 @@ class _Runtime:
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         self._store(builder, pool, Pool.STOP, _c(1))
         self._add(builder, pool, Pool.WAKE, 1)
-        wake_all(builder, self._field(builder, pool, Pool.WAKE), self.machine)
+        wake_all(builder, pool_field(builder, pool, Pool.WAKE), self.machine)
         builder.ret_void()
 
 
