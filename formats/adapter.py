@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any
 
+from ..compiler.interface import check_extents
 from ..compiler.opened import open_plain
 from ..compiler.spec import Spec
 from ..ir import FormatError, Graph, LimitError, ModelError
@@ -162,6 +163,16 @@ def of_a_file() -> Iterator[None]:
         raise LimitError("the model nests too deeply") from None
     except MemoryError as error:
         raise LimitError(f"the model asks for more memory than there is: {error}") from None
+
+
+def check_sizes(graph: Graph) -> None:
+    """Raise LimitError or ModelError where a shape, in bodies too, is too large or impossible."""
+    pending = [graph]
+    while pending:
+        current = pending.pop()
+        check_extents(current)
+        for node in current.operators():
+            pending += [held for held in node.attrs.values() if isinstance(held, Graph)]
 
 
 def read_source(source: Any, limits: Limits) -> tuple[bytes, Path | None]:

@@ -31,7 +31,7 @@ _FLOATS = frozenset({"float16", "float32", "float64", "bfloat16"})
 _INTEGERS = frozenset({"int8", "int16", "int32", "int64"})
 _CACHE_SUFFIX = re.compile(r"\.__param_key__\d+$")
 
-Loaded = Parameter | str | list[Array]
+Loaded = Parameter | str | list[Array] | Array
 
 
 def load_checkpoint(
@@ -55,7 +55,8 @@ def load_checkpoint(
     those of an encrypted file; ``crc_check`` verifies the checksum of a file that has one;
     ``remove_redundancy`` is that of :func:`load_param_into_net`; ``format`` is "ckpt" or
     "safetensors", and the file's suffix (an open file has none). Texts come as str, hash
-    tables as a list of keys, values and status. Arrays are read when they are used.
+    tables as a list of keys, values and status, complex arrays as NumPy's. Other arrays are read
+    when they are used.
 
     Raises FormatError for a file that is not a checkpoint, is broken, or wrongly keyed, and
     ModelError for arguments that do not fit or when no parameter is left.
@@ -125,6 +126,8 @@ def _loaded(name: str, entry: Entry) -> Loaded:
         return entry.text
     if isinstance(entry, StoredMap):
         return [entry.keys, entry.values, entry.status]
+    if entry.dtype.kind == "c":
+        return entry.array()
     parameter = Parameter(entry.lazy(), name)
     if entry.type == INT4:
         parameter.stored_type = INT4

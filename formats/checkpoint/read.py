@@ -254,7 +254,7 @@ def _map(name: str, slices: list[list[_Slice]]) -> StoredMap:
                 arrays.append(rows.view(dtype).reshape(-1, *piece.dims[1:]))
             except ValueError:
                 raise FormatError(f"{name}: a part of the hash table has a wrong size") from None
-            if len(slices) == 1 and len(arrays[-1]) != rows_said:
+            if len(arrays[-1]) != rows_said:
                 raise FormatError(f"{name}: a part of the hash table has a wrong size")
         parts.append(np.concatenate(arrays))
     if len({len(part) for part in parts}) != 1:

@@ -20,7 +20,7 @@ from ...ir import (
     symbol,
 )
 from .. import record_cipher
-from ..adapter import LoadedModel, Metadata, of_a_file, read_source
+from ..adapter import LoadedModel, Metadata, check_sizes, of_a_file, read_source
 from ..external import ExternalData
 from ..limits import DEFAULT_LIMITS, Limits
 from ..payloads import Payloads
@@ -131,6 +131,7 @@ def _built(proto: Any, tensors: TensorReader, limits: Limits) -> Graph:
         _refuse(machine.items)
     _hand_out(machine, region, result, _output_names(proto))
     region.graph.prune()
+    check_sizes(region.graph)
     return region.graph
 
 

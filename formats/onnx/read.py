@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ...ir import Array, FormatError, Graph, ModelError, UnsupportedError
-from ..adapter import LoadedModel, Metadata, of_a_file, read_source
+from ..adapter import LoadedModel, Metadata, check_sizes, of_a_file, read_source
 from ..builder import Place
 from ..external import ExternalData
 from ..limits import DEFAULT_LIMITS, Limits
@@ -83,6 +83,7 @@ def _loaded(
     if session.items:
         raise UnsupportedError(_listed(session.items), session.items)
     graph.prune()
+    check_sizes(graph)
     properties = {entry.key: entry.value for entry in proto.metadata_props}
     metadata = Metadata(
         producer=" ".join(filter(None, (proto.producer_name, proto.producer_version))),
