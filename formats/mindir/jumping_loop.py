@@ -2,7 +2,7 @@
 
 One iteration is a tree of decisions. At its ends the next iteration starts, or the loop is
 left, in one of several ways. The loop carries which way that was and what is needed to go on;
-what follows is read behind the loop. (Plain loops are read by control.py.)
+what follows is read behind the loop. (Plain loops are read by plain_loop.py.)
 """
 
 from __future__ import annotations

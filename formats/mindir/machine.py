@@ -18,7 +18,7 @@ from typing import Any
 from ...ir import REQUIRED, Array, LazyArray, LimitError, ModelError, UnsupportedError
 from ...ir.data_type import is_integer
 from ..limits import Limits
-from . import control, registry
+from . import control, plain_loop, registry
 from .attributes import attribute_item
 from .context import Context, declared_types
 from .convert import converted
@@ -165,7 +165,7 @@ class Machine:
         if name in self.active:
             return Again(name, arguments)
         if self.model.reaches(name, name, frozenset(self.active)):
-            return control.read_loop(self, name, arguments, region)
+            return plain_loop.read_loop(self, name, arguments, region)
         return self.enter(name, arguments, region)
 
     def enter(self, name: str, arguments: tuple[Item, ...], region: Region) -> Item:

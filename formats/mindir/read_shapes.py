@@ -1,4 +1,4 @@
-"""Readers of primitives that change shapes, put tensors together and make new ones."""
+"""Readers of primitives that change shapes, and put tensors together."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ...ir import Extent, ModelError, UnsupportedError, Value
 from ...ir import dim as dims
-from .context import Context, ops, scalar_type
-from .convert import ElementType, Extents, Ints, Values, enumerated
+from .context import Context, ops
+from .convert import Extents, Ints, Values, enumerated
 from .items import Constant, Item, Reference, Shape, Tensor
+from .read_padding import pairs
 from .registry import reads
 
 # --- what a shape is -------------------------------------------------------------------------
@@ -276,120 +275,6 @@ def _meshgrid(g: Context, xs: Values, indexing: Item = "xy") -> Item:
     return tuple(results)
 
 
-# --- padding ---------------------------------------------------------------------------------
-
-
-@reads("Pad")
-def _pad(g: Context, x: Value, paddings: Item) -> Value:
-    before, after = _pairs(g, paddings, g.rank(x))
-    return g.add(ops.pad, x, before=before, after=after, mode="constant")
-
-
-@reads("MirrorPad")
-def _mirror_pad(g: Context, x: Value, paddings: Item, mode: Item = "REFLECT") -> Value:
-    text = enumerated(mode, {0: "reflect", 1: "symmetric"}, "MirrorPad's mode")
-    before, after = _pairs(g, paddings, g.rank(x))
-    if text == "reflect":
-        return g.add(ops.pad, x, before=before, after=after, mode="reflect")
-    if text == "symmetric":
-        return _symmetric(g, x, before, after)
-    raise UnsupportedError(f"MirrorPad with mode {text!r}")
-
-
-def _pairs(g: Context, paddings: Item, rank: int) -> tuple[Ints, Ints]:
-    """(before, after) of each axis from a tuple of pairs or a tensor [rank, 2]."""
-    if isinstance(paddings, tuple):
-        rows = [g.whole_numbers(pair, "a padding") for pair in paddings]
-    else:
-        held = g.known(g.value(paddings), "the padding")
-        rows = [tuple(int(item) for item in row) for row in held.reshape(-1, 2)]
-    if len(rows) != rank or any(len(row) != 2 for row in rows):
-        raise ModelError(f"{len(rows)} paddings are given for {rank} axes")
-    return tuple(row[0] for row in rows), tuple(row[1] for row in rows)
-
-
-def _symmetric(g: Context, x: Value, before: Ints, after: Ints) -> Value:
-    """Mirrored at the edges, the edge elements repeated."""
-    for axis in range(g.rank(x)):
-        size = g.shape(x)[axis]
-        if isinstance(size, int) and max(before[axis], after[axis]) > size:
-            raise UnsupportedError(f"symmetric padding of {g.type(x)} beyond its size")
-        parts = [x]
-        if before[axis]:
-            parts = [backwards(g, x, axis, before[axis] - 1, before[axis]), *parts]
-        if after[axis]:
-            parts = [*parts, backwards(g, x, axis, size - 1, after[axis])]
-        if len(parts) > 1:
-            x = g.add(ops.concat, *parts, axis=axis)
-    return x
-
-
-def backwards(g: Context, x: Value, axis: int, first: Extent, count: Extent) -> Value:
-    """``count`` elements along ``axis`` from ``first`` on, in reverse."""
-    shape = list(g.shape(x))
-    starts: list[Extent] = [0] * len(shape)
-    steps = [1] * len(shape)
-    starts[axis], shape[axis], steps[axis] = first, count, -1
-    return g.add(ops.slice, x, starts=tuple(starts), sizes=tuple(shape), steps=tuple(steps))
-
-
-@reads("PadV3")
-def _pad_v3(
-    g: Context,
-    x: Value,
-    paddings: Ints,
-    constant_value: Item = None,
-    mode: Item = "constant",
-    paddings_contiguous: bool = True,
-) -> Value:
-    rank = g.rank(x)
-    if not paddings_contiguous:
-        half = len(paddings) // 2
-        paddings = tuple(
-            v for pair in zip(paddings[:half], paddings[half:], strict=True) for v in pair
-        )
-    text = enumerated(mode, {}, "PadV3's mode")
-    return padded_from_last(g, x, paddings, constant_value, text, rank)
-
-
-def padded_from_last(
-    g: Context, x: Value, paddings: Ints, fill: Item, mode: str, rank: int
-) -> Value:
-    """Padding given in pairs for the last axis first, as PyTorch does."""
-    if len(paddings) % 2 or len(paddings) > 2 * rank:
-        raise ModelError(f"{len(paddings)} paddings are given for {rank} axes")
-    before, after = [0] * rank, [0] * rank
-    for k in range(len(paddings) // 2):
-        before[rank - 1 - k], after[rank - 1 - k] = paddings[2 * k], paddings[2 * k + 1]
-    names = {"constant": "constant", "reflect": "reflect", "edge": "edge", "circular": "wrap"}
-    names |= {"replicate": "edge", "wrap": "wrap"}
-    if mode not in names:
-        raise UnsupportedError(f"padding with mode {mode!r}")
-    values = []
-    if names[mode] == "constant" and fill is not None and not _is_zero(fill):
-        values.append(g.reshape(g.value(fill, g.dtype(x)), ()))
-    return g.add(ops.pad, x, *values, before=tuple(before), after=tuple(after), mode=names[mode])
-
-
-def _is_zero(item: Item) -> bool:
-    return isinstance(item, (bool, int, float)) and item == 0
-
-
-@reads("ConstantPadND")
-def _constant_pad(g: Context, x: Value, padding: Ints, value: Item = 0.0) -> Value:
-    return padded_from_last(g, x, padding, value, "constant", g.rank(x))
-
-
-@reads("ReflectionPad1D", "ReflectionPad2D", "ReflectionPad3D")
-def _reflection_pad(g: Context, x: Value, padding: Ints) -> Value:
-    return padded_from_last(g, x, padding, None, "reflect", g.rank(x))
-
-
-@reads("ReplicationPad1D", "ReplicationPad2D", "ReplicationPad3D")
-def _replication_pad(g: Context, x: Value, padding: Ints) -> Value:
-    return padded_from_last(g, x, padding, None, "edge", g.rank(x))
-
-
 # --- blocks ----------------------------------------------------------------------------------
 
 
@@ -422,7 +307,7 @@ def _batch_to_space(g: Context, x: Value, block_shape: Ints, crops: Item) -> Val
     result = g.reshape(
         g.transpose(apart, order), (dims.floor_divide(shape[0], total), shape[1], *merged)
     )
-    before, after = _pairs(g, crops, count)
+    before, after = pairs(g, crops, count)
     for k in range(count):
         size = merged[k] - before[k] - after[k]
         if (before[k], after[k]) != (0, 0):
@@ -435,7 +320,7 @@ def _space_to_batch(g: Context, x: Value, block_shape: Ints, paddings: Item) -> 
     rank = g.rank(x)
     count = rank - 2
     blocks = block_shape * count if len(block_shape) == 1 else block_shape
-    before, after = _pairs(g, paddings, count)
+    before, after = pairs(g, paddings, count)
     if any(before) or any(after):
         x = g.add(ops.pad, x, before=(0, 0, *before), after=(0, 0, *after), mode="constant")
     shape = g.shape(x)
@@ -448,114 +333,3 @@ def _space_to_batch(g: Context, x: Value, block_shape: Ints, paddings: Item) -> 
         g.transpose(apart, order),
         (shape[0] * math.prod(blocks), shape[1], *(parts[2 + 2 * k] for k in range(count))),
     )
-
-
-# --- new tensors -----------------------------------------------------------------------------
-
-
-def _filled(g: Context, shape: Extents, value: Item, dtype: str) -> Value:
-    return g.add(ops.expand, g.reshape(g.value(value, dtype), ()), shape=tuple(shape))
-
-
-@reads("Zeros", "FillZeros")
-def _zeros(g: Context, shape: Extents, dtype: ElementType | None = None) -> Value:
-    return _filled(g, shape, 0, dtype or "float32")
-
-
-@reads("NewZeros", "NewOnes")
-def _new_filled(g: Context, x: Value, size: Extents, dtype: ElementType | None = None) -> Value:
-    return _filled(g, size, int(g.primitive == "NewOnes"), dtype or g.dtype(x))
-
-
-@reads("Ones")
-def _ones(g: Context, shape: Extents, dtype: ElementType | None = None) -> Value:
-    return _filled(g, shape, 1, dtype or "float32")
-
-
-@reads("ZerosLike", "ZerosLikeExt")
-def _zeros_like(g: Context, x: Value, dtype: ElementType | None = None) -> Value:
-    return _filled(g, g.shape(x), 0, dtype or g.dtype(x))
-
-
-@reads("OnesLike", "OnesLikeExt")
-def _ones_like(g: Context, x: Value, dtype: ElementType | None = None) -> Value:
-    return _filled(g, g.shape(x), 1, dtype or g.dtype(x))
-
-
-@reads("FillV2")
-def _fill_v2(g: Context, shape: Extents, value: Item) -> Value:
-    return _filled(g, shape, value, g.dtype(g.value(value)))
-
-
-@reads("FillScalar", "FillTensor")
-def _fill_scalar(
-    g: Context, shape: Extents, value: Item, dtype: ElementType | None = None
-) -> Value:
-    plain = isinstance(value, (bool, int, float))
-    kind = scalar_type(value) if plain else g.dtype(g.value(value))
-    return _filled(g, shape, value, dtype or kind)
-
-
-@reads("FullLike")
-def _full_like(g: Context, x: Value, value: Item, dtype: ElementType | None = None) -> Value:
-    return _filled(g, g.shape(x), value, dtype or g.dtype(x))
-
-
-@reads("Fill")
-def _fill(g: Context, dtype: ElementType, shape: Extents, value: Item) -> Value:
-    return _filled(g, shape, value, dtype)
-
-
-@reads("Eye")
-def _eye(g: Context, n: int, m: int, dtype: ElementType) -> Value:
-    return g.add(ops.eye_like, rows=n, columns=m, dtype=dtype)
-
-
-@reads("Range")
-def _range(g: Context, start: Item, limit: Item, delta: Item, maxlen: int = 0) -> Value:
-    return _arange(g, start, limit, delta, None)
-
-
-@reads("Arange")
-def _arange(
-    g: Context, start: Item, limit: Item, delta: Item, dtype: ElementType | None = None
-) -> Value:
-    given = [g.reshape(g.value(item), ()) for item in (start, limit, delta)]
-    kind = dtype or max((g.dtype(v) for v in given), key=_range_rank)
-    first, last, step = (g.cast(value, kind) for value in given)
-    known = [g.numbers(value) for value in (first, last, step)]
-    if all(item is not None for item in known):
-        a, b, c = (item.item() for item in known if item is not None)
-        if c == 0:
-            raise ModelError("Range with step 0")
-        size: Extent = max(0, math.ceil((b - a) / c))
-        return g.add(ops.range, first, step, size=size)
-    extents = [g.contents(value) for value in (first, last, step)]
-    if any(item is None for item in extents) or kind not in ("int32", "int64"):
-        raise UnsupportedError("Range between fractions that only a run tells")
-    a, b, c = (g.extent(g.item(value), "Range") for value in (first, last, step))
-    if not isinstance(c, int) or c <= 0:
-        raise UnsupportedError("Range with a step that is not known or not positive")
-    size = dims.maximum(dims.ceil_divide(b - a, c), 0)
-    return g.add(ops.range, first, step, size=size)
-
-
-def _range_rank(dtype: str) -> int:
-    order = ("bool", "int32", "int64", "float16", "bfloat16", "float32", "float64")
-    return order.index(dtype) if dtype in order else 2
-
-
-@reads("LinSpace", "LinSpaceExt")
-def _linspace(
-    g: Context, start: Item, stop: Item, num: int, dtype: ElementType | None = None
-) -> Value:
-    first = g.reshape(g.value(start), ())
-    last = g.reshape(g.value(stop), ())
-    kind = dtype or (g.dtype(first) if g.dtype(first).startswith("float") else "float32")
-    first, last = g.cast(first, kind), g.cast(last, kind)
-    if num < 0:
-        raise ModelError(f"{num} places between two numbers")
-    g.check_computed(num)
-    places = g.constant(np.arange(num) / max(num - 1, 1), kind)
-    way = g.add(ops.sub, last, first)
-    return g.add(ops.add, first, g.add(ops.mul, places, way))
