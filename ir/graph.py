@@ -14,32 +14,9 @@ from .data_type import Array
 from .dim import Dim, Extent
 from .errors import LimitError, ModelError
 from .graph_state import GraphState
-from .node import (
-    INPUT,
-    PARAMETER,
-    Equality,
-    LazyArray,
-    Node,
-    Value,
-    mentioned_symbols,
-    read_array,
-    substituted,
-)
+from .node import INPUT, PARAMETER, Equality, LazyArray, Node, Value, mentioned_symbols, substituted
 from .op import Op
 from .tensor_type import TensorType, recorded_equalities
-
-__all__ = [
-    "INPUT",
-    "PARAMETER",
-    "Equality",
-    "Graph",
-    "LazyArray",
-    "Node",
-    "Value",
-    "mentioned_symbols",
-    "read_array",
-    "substituted",
-]
 
 # A malicious or runaway graph must end in an error, not in exhausted memory.
 MAXIMUM_NODES = 2_000_000
