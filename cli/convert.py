@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -128,13 +127,15 @@ def _move(written: Path, folder: Path) -> dict[str, int]:
 
     The tensors come first: the model never points at what is not there.
     """
+    from ..compiler.atomic import move_atomically
+
     files = [path for path in sorted(written.parent.rglob("*")) if path.is_file()]
     found = {}
     for file in sorted(files, key=lambda path: path == written):
         target = folder / file.relative_to(written.parent)
         target.parent.mkdir(exist_ok=True)
         found[str(target)] = file.stat().st_size
-        os.replace(file, target)
+        move_atomically(file, target)
     return found
 
 

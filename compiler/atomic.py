@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
+
+_READ_AT_ONCE: Final = 4 << 20
 
 
 def write_atomically(
@@ -14,8 +18,17 @@ def write_atomically(
     """Write ``pieces`` to ``path``: a temporary file beside it, synced, then renamed.
 
     The old content or the whole new content is seen at any time; a failed write leaves
-    nothing behind. ``mode`` is less what the process's umask takes away. Raises OSError.
+    nothing behind. A link stays and what it stands for is written; a device or a pipe is not
+    replaced but written to. ``mode`` is less what the process's umask takes away. Raises OSError.
     """
+    if _is_special(path):
+        # Not followed by a sync, which devices refuse.
+        with open(path, "wb") as device:
+            for piece in pieces:
+                device.write(piece)
+        return
+    if path.is_symlink():
+        path = path.resolve()
     temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     flags |= getattr(os, "O_BINARY", 0)
@@ -38,3 +51,22 @@ def write_atomically(
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def move_atomically(source: Path, path: Path) -> None:
+    """Move a file to ``path`` as `write_atomically` would write it there. Raises OSError."""
+    if not _is_special(path) and not path.is_symlink():
+        os.replace(source, path)
+        return
+    with open(source, "rb") as file:
+        write_atomically(path, iter(lambda: file.read(_READ_AT_ONCE), b""))
+    source.unlink()
+
+
+def _is_special(path: Path) -> bool:
+    """Whether this is there, and neither a file nor a folder."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)

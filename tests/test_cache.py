@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from opweave.compiler import cache_folder
-from opweave.compiler.atomic import write_atomically
+from opweave.compiler.atomic import move_atomically, write_atomically
 from opweave.compiler.cache import Cache, CacheWarning, is_intact
 from opweave.ir import ModelError
 
@@ -80,6 +81,40 @@ def test_a_failed_write_names_the_file(tmp_path: Path) -> None:
         write_atomically(tmp_path / "net.owx", pieces())
     assert [file.name for file in tmp_path.iterdir()] == ["net.owx"]
     assert (tmp_path / "net.owx").read_bytes() == b"old"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in the file system")
+@pytest.mark.parametrize("through_link", [False, True])
+def test_pipes_are_written_to_and_not_replaced(tmp_path: Path, through_link: bool) -> None:
+    pipe, source = tmp_path / "pipe", tmp_path / "source"
+    os.mkfifo(pipe)
+    path = tmp_path / "link" if through_link else pipe
+    if through_link:
+        path.symlink_to(pipe)
+    source.write_bytes(b"moved")
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)  # keeps what is written until it is read
+    write_atomically(path, [b"one", memoryview(b" two")])
+    assert os.read(reader, 100) == b"one two"
+    move_atomically(source, path)
+    assert os.read(reader, 100) == b"moved"
+    os.close(reader)
+    assert not source.exists()
+    assert path.is_symlink() == through_link
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_links_stay_and_what_they_stand_for_is_written(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    target, link, source = (tmp_path / name for name in ("folder/target", "link", "source"))
+    link.symlink_to(target)
+    write_atomically(link, [b"new"])  # what it stands for need not be there
+    assert target.read_bytes() == b"new"
+    source.write_bytes(b"newer")
+    move_atomically(source, link)
+    assert target.read_bytes() == b"newer"
+    assert link.is_symlink()
+    assert not source.exists()
+    assert [path.name for path in target.parent.iterdir()] == ["target"]
 
 
 def test_an_entry_under_another_name_is_not_taken(tmp_path: Path) -> None:

@@ -274,6 +274,18 @@ def test_closed_streams(lenet: Program, tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.load(out), lenet.session(images()))
 
 
+def test_output_through_a_link(lenet: Program, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    target, link = tmp_path / "folder" / "y.npy", tmp_path / "link.npy"
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    (tmp_path / "x.npy").write_bytes(npy(images()))
+    assert lenet(tmp_path / "x.npy", "-o", link).returncode == OK
+    assert link.is_symlink()
+    assert np.load(target).shape[0] == 2
+    assert list(target.parent.iterdir()) == [target]
+
+
 def test_output_is_whole_or_old(lenet: Program, tmp_path: Path) -> None:
     """A program that is killed while it writes leaves what was there."""
     target = tmp_path / "out.npy"

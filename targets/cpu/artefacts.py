@@ -88,11 +88,13 @@ def check_artefact(
 
 def _check_place(path: Path) -> None:
     """Raise where a file of this name cannot be written."""
+    path = path.resolve() if path.is_symlink() else path
     if not path.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(path.parent))
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "this is a folder", str(path))
-    if not os.access(path.parent, os.W_OK):
+    is_device = path.exists() and not path.is_file()
+    if not os.access(path if is_device else path.parent, os.W_OK):
         said = "no file can be written into this folder"
         raise PermissionError(errno.EACCES, said, str(path.parent))
 

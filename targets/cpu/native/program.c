@@ -120,12 +120,14 @@ static int32_t to_file(const char *path, const struct ow_value *outputs, int is_
 {
     struct stat status;
     FILE *file = NULL;
-    char *temporary = NULL;
+    char *temporary = NULL, *followed = realpath(path, NULL);   /* links stay what they are */
+    const char *place = followed == NULL ? path : followed;
     int descriptor, is_special = stat(path, &status) == 0 && !S_ISREG(status.st_mode), failed = -1;
 
     /* Beside the file, so that it appears whole or not at all; devices are written themselves. */
-    if (!is_special && asprintf(&temporary, "%s.XXXXXX", path) < 0) {
+    if (!is_special && asprintf(&temporary, "%s.XXXXXX", place) < 0) {
         ow_say(message, "there is no memory");
+        free(followed);
         return OW_LIMIT;
     }
     descriptor = is_special ? open(path, O_WRONLY | O_CLOEXEC) : new_file(temporary);
@@ -137,7 +139,7 @@ static int32_t to_file(const char *path, const struct ow_value *outputs, int is_
             failed = -1;
         if (fclose(file) != 0)
             failed = -1;
-        if (failed == 0 && !is_special && rename(temporary, path) != 0)
+        if (failed == 0 && !is_special && rename(temporary, place) != 0)
             failed = -1;
     }
     if (failed != 0) {
@@ -146,6 +148,7 @@ static int32_t to_file(const char *path, const struct ow_value *outputs, int is_
             unlink(temporary);
     }
     free(temporary);
+    free(followed);
     return failed == 0 ? OW_OK : OW_FILES;
 }
 
