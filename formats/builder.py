@@ -47,7 +47,7 @@ class Place:
 
 
 # Operators that one node of a file may become; unrolled recurrences have some thousands.
-MAXIMUM_OPERATORS = 20_000
+MAXIMUM_OPERATORS = 10_000
 # Elements of an array that reading computes, such as the weights of an interpolation.
 MAXIMUM_COMPUTED = 1 << 22
 

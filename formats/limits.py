@@ -21,9 +21,9 @@ class Limits:
     subgraph_depth: int = 24
     nodes: int = 500_000
     # Nodes that calls of the file's own functions may add to those that the file has.
-    called_nodes: int = 30_000
+    called_nodes: int = 20_000
     # Parts of tuples that nodes may hand on, all together.
-    tuple_parts: int = 1_000_000
+    tuple_parts: int = 400_000
     tensor_bytes: int = 16 << 30
     # Tensors that the file only describes (sparse ones, filled ones) and reading must build.
     built_bytes: int = 1 << 30
