@@ -58,8 +58,8 @@ def load(
 
     The content decides which format it is, the suffix only between formats that it fits
     both; ``format`` names one. ``options`` are those of the format's reader. Raises
-    ModelNotFoundError, FormatError for a broken file, ModelError for an inconsistent model,
-    UnsupportedError whose ``items`` are all that opweave does not have, LimitError for what
+    ModelNotFoundError, FormatError for a broken file, an inconsistent model and what is no plain
+    file, UnsupportedError whose ``items`` are all that opweave does not have, LimitError for what
     is beyond ``limits``.
     """
     if isinstance(source, (str, os.PathLike)) and is_package(source):

@@ -53,8 +53,8 @@ def read(
     outputs are flattened, as MindSpore does. Parameters that the model writes start each run
     with what the file holds; what a run writes does not outlive it.
 
-    Raises FormatError for a broken file, ModelError for an inconsistent model,
-    UnsupportedError with all ``items`` that opweave does not have, LimitError.
+    Raises FormatError for a broken file or an inconsistent model, UnsupportedError with all
+    ``items`` that opweave does not have, LimitError for what is beyond ``limits``.
     """
     return read_model(
         source, folder=folder, limits=limits, dec_key=dec_key, dec_mode=dec_mode

@@ -35,8 +35,8 @@ def read(
     ``folder`` is where external data lies, by default the folder of the path. ``constants``
     fixes inputs of the model: they become parameters, for models whose shapes or axes depend
     on an input's value.
-    Raises FormatError for a broken file, ModelError for an inconsistent model,
-    UnsupportedError with all ``items`` that opweave does not have, LimitError.
+    Raises FormatError for a broken file or an inconsistent model, UnsupportedError with all
+    ``items`` that opweave does not have, LimitError for what is beyond ``limits``.
     """
     return read_model(source, folder=folder, limits=limits, constants=constants).graph
 
