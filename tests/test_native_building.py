@@ -38,6 +38,20 @@ def test_weights_beside_a_static_program(tmp_path: Path) -> None:
     assert b"net.weights: No such file" in done.stderr
 
 
+@pytest.mark.parametrize("static", [False, True])
+def test_weights_beyond_the_reach_of_code(
+    static: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Simulated: all weights are as far away as those of 2 GiB are."""
+    from opweave.targets.cpu.native import describe
+
+    monkeypatch.setattr(describe, "_LARGEST_NEAR", 0)
+    (path,) = ow.build("lenet", tmp_path / "net", static=static)
+    x = images(1)
+    found = loaded(Program(path, None)(stdin=npy(x)).stdout)
+    np.testing.assert_array_equal(found, ow.compile("lenet")(x))
+
+
 def test_another_processor_is_told(tmp_path: Path) -> None:
     """Simulated: a bit that no processor sets is asked for."""
     if platform.machine() != "x86_64":

@@ -18,6 +18,8 @@ _SYMBOLIC = -1
 # As in runtime.h and library.h.in.
 _LARGEST_RANK = 16
 _PAGE = 4096
+# Weights up to this size leave room for everything else within the reach of code.
+_LARGEST_NEAR = 1 << 30
 _ELEMENT_TYPES: Final = {
     name: f"OW_{name.upper()}"
     for name in (
@@ -83,16 +85,23 @@ def description_text(
     return "\n".join(
         [
             '#include "description.h"\n',
-            _EMBEDDED if is_embedded else "",
+            _embedded(nbytes, compiled.cpu.triple) if is_embedded else "",
             *tables,
             f"const struct ow_description ow_description = {{\n{listed}}};\n",
         ]
     )
 
 
-# Read-only, at the start of a page, and not visible from outside.
-_EMBEDDED = f"""\
-__asm__(".pushsection .rodata.ow_weights,\\"a\\"\\n"
+def _embedded(nbytes: int, triple: str) -> str:
+    """``ow_weights``: read-only, at the start of a page, and not visible from outside.
+
+    Code on x86-64 reaches 2 GiB; weights of such sizes lie behind all that it refers to directly
+    (the psABI's large sections).
+    """
+    is_large = nbytes > _LARGEST_NEAR and triple.startswith("x86_64")
+    section = '.lrodata.ow_weights,\\"al\\",@progbits' if is_large else '.rodata.ow_weights,\\"a\\"'
+    return f"""\
+__asm__(".pushsection {section}\\n"
         ".balign {_PAGE}\\n"
         ".globl ow_weights\\n"
         ".hidden ow_weights\\n"
