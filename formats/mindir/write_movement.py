@@ -191,6 +191,22 @@ def _scatter_elements(w: Writer, node: Node, x: Name, indices: Name, updates: Na
     )
 
 
+@writes("hardmax")
+def _hardmax(w: Writer, node: Node, x: Name) -> Name:
+    type_ = node.types[0]
+    axis = type_.axis(node.attrs["axis"])
+    extent = type_.shape[axis]
+    if not isinstance(extent, int):
+        raise UnsupportedError("hardmax along an extent that varies")
+    kept = type_.with_shape([1 if k == axis else e for k, e in enumerate(type_.shape)])
+    places = kept.with_dtype("int64")
+    pair = w.function("ArgMaxWithValue", x, axis, True, type=[places, kept])
+    shape = [extent if k == axis else 1 for k in range(type_.rank)]
+    order = w.model.constant(np.arange(extent, dtype=np.int64).reshape(shape))
+    met = w.function("Equal", order, w.item(pair, 0, places), type=type_.with_dtype("bool"))
+    return w.function("Cast", met, IDS[type_.dtype], type=type_)
+
+
 @writes("one_hot")
 def _one_hot(w: Writer, node: Node, indices: Name, values: Name) -> Name:
     depth, dtype = node.attrs["depth"], node.types[0].dtype

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from ...ir import Extent, Node, TensorType, UnsupportedError
+from ...ops.registry import operator_named
+from .write_elementwise import Formula
 from .write_neural import interleaved, is_same, paddings, spread, static, with_axis
 from .writer import Name, Writer, writes
 
@@ -172,3 +175,54 @@ def _places_of_all(w: Writer, node: Node, parts: list[Name]) -> list[Name]:
     starts = w.model.constant(first.reshape(*extents[:2], *(1,) * (len(extents) - 2)))
     w.planes[node.outputs[1]] = parts[1], plane
     return [parts[0], w.function("Add", parts[1], starts, type=node.types[1])]
+
+
+@writes("lp_pool")
+def _lp_pool(w: Writer, node: Node, x: Name) -> Name:
+    """The mean of powers times their number is their sum; zeros of the padding add nothing."""
+    source, result, order = w.type(node.inputs[0]), node.types[0], node.attrs["p"]
+    if node.attrs["ceil_mode"]:
+        raise UnsupportedError("a pool of norms whose last windows are cut")
+    kernel = spread(node.attrs["kernel"], source.rank - 2)
+    wide, small = Formula(w, source), Formula(w, result)
+    powers = wide("Abs", x) if order == 1 else wide("Pow", wide("Abs", x), float(order))
+    attributes = {key: value for key, value in node.attrs.items() if key != "p"}
+    attributes["count_include_pad"] = True
+    mean = _pool(w, replace(node, op=operator_named("average_pool"), attrs=attributes), powers)
+    total = small("Mul", mean, float(math.prod(kernel)))
+    return total if order == 1 else small("Pow", total, 1.0 / order)
+
+
+@writes("max_unpool")
+def _max_unpool(w: Writer, node: Node, x: Name, places: Name) -> Name:
+    """Places count through the whole result."""
+    source, result = w.type(node.inputs[0]), node.types[0]
+    static(result.shape, "what a pool is put back into")
+    size, count = math.prod(result.static_shape), math.prod(source.static_shape)
+    flat = result.with_shape((size,))
+    empty = w.function("BroadcastTo", w.scalar(0, result.dtype), (size,), type=flat)
+    indices = w.reshape(places, (count,), "int64")
+    values = w.reshape(x, (count,), source.dtype)
+    found = w.function("TensorScatterElements", empty, indices, values, 0, 0, type=flat)
+    return w.reshape(found, result.shape, result.dtype)
+
+
+@writes("column_image")
+def _column_image(w: Writer, node: Node, x: Name) -> Name:
+    source, result = w.type(node.inputs[0]), node.types[0]
+    image = static(node.attrs["image"], "an image of columns")
+    block = tuple(node.attrs["block"])
+    begin, end = paddings(node, len(block))
+    if len(block) != 2 or begin != end:
+        raise UnsupportedError("columns over these axes, or with uneven padding")
+    shape = (source.shape[0], result.shape[1], math.prod(block), source.shape[2])
+    return w.primitive(
+        "Col2Im",
+        w.reshape(x, shape, source.dtype),
+        np.array(image, np.int32),
+        type=result,
+        kernel_size=block,
+        dilation=spread(node.attrs["dilations"], 2),
+        padding=static(begin, "padding"),
+        stride=spread(node.attrs["strides"], 2),
+    )

@@ -19,10 +19,11 @@ LONGEST = 512  # steps that are written one by one
 def _lstm(w: Writer, node: Node, x: Name, *operands: Name | None) -> list[Name | None]:
     attrs = node.attrs
     given = [*node.inputs, *[None] * (8 - len(node.inputs))]
-    plain = attrs["direction"] != "reverse" and not attrs["activations"] and not attrs["clip"]
+    plain = not attrs["activations"] and not attrs["clip"]
+    backward = attrs["direction"] == "reverse"
     if not plain or attrs["input_forget"] or attrs["layout"] or given[4] or given[7]:
         raise UnsupportedError("an lstm with other settings than MindSpore's")
-    count = 1 if attrs["direction"] == "forward" else 2
+    count = 2 if attrs["direction"] == "bidirectional" else 1
     hidden, source = attrs["hidden_size"], w.type(node.inputs[0])
     columns = source.shape[2]
     if not isinstance(columns, int):
@@ -38,6 +39,9 @@ def _lstm(w: Writer, node: Node, x: Name, *operands: Name | None) -> list[Name |
     _, last_h, last_c = node.types
     unused = source.with_shape((1,))
     flat = source.with_shape((*source.shape[:2], count * hidden))
+    if backward:
+        # The last step first, as MindSpore's runs forwards or both ways.
+        x = w.function("ReverseV2", x, (0,), type=source)
     whole = w.primitive(
         "LSTM",
         x,
@@ -54,6 +58,8 @@ def _lstm(w: Writer, node: Node, x: Name, *operands: Name | None) -> list[Name |
         input_size=columns,
     )
     joined = w.item(whole, 0, flat)
+    if backward:
+        joined = w.function("ReverseV2", joined, (0,), type=flat)
     found: Name | None = None
     if count == 1:
         w.give_shaped(node.outputs[0], joined, flat.shape)
