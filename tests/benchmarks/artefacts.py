@@ -8,7 +8,8 @@ the same model as an ONNX file, measured in turns in one run. Run it on a quiet 
 Times are medians, in milliseconds: "load" is the call that makes a model ready in a process that
 has imported the engine; "cold" is a new process, from its start to the end of the first
 inference; "run" is one inference later on, of 20, with one thread. Memory is the peak of a process
-that loads the model and runs it 20 times.
+that loads the model and runs it 20 times. The library is used by a C program, the others by Python;
+it and the executable are timed when their weights have moved to large pages.
 """
 
 from __future__ import annotations
@@ -86,6 +87,14 @@ def cold(command: list[str]) -> float:
     return 1e3 * (time.perf_counter() - begin)
 
 
+def host_of(library: Path) -> Path:
+    """A C program linked with a library called "model", beside it."""
+    source, program = Path(__file__).with_name("host.c"), library.with_name("host")
+    command = ["cc", "-O2", "-I", str(library.parent), str(source), str(library)]
+    subprocess.run([*command, "-o", str(program)], check=True)
+    return program
+
+
 def measured(network: str, folder: Path, rounds: int) -> dict[str, dict[str, Any]]:
     """Figures by name of what runs the model."""
     onnx = opweave.export(network, file_name=folder / "model", file_format="ONNX")
@@ -104,6 +113,7 @@ def measured(network: str, folder: Path, rounds: int) -> dict[str, dict[str, Any
         "OpenVINO": {"bytes": onnx.stat().st_size},
     }
     once = [str(program), names["feed"], "-o", str(folder / "out.npz"), "--threads", "1"]
+    host = [str(host_of(library))]
     bench = [str(program), names["feed"], "--bench", "--seconds", "1", "--threads", "1"]
     for _ in range(rounds):
         for name, parts in _ENGINES.items():
@@ -119,6 +129,13 @@ def measured(network: str, folder: Path, rounds: int) -> dict[str, dict[str, Any
             figures.setdefault("cold", []).append(
                 cold([sys.executable, "-c", f"{head}{load}\n{run}\n"])
             )
+        figures = found["shared library"]
+        figures.setdefault("cold", []).append(cold([*host, "0"]))
+        _, peak, output = peak_and_output([*host, str(_RUNS)])
+        loading, running = json.loads(output)
+        figures.setdefault("load", []).append(loading)
+        figures.setdefault("run", []).append(running)
+        figures.setdefault("peak", []).append(peak)
         figures = found["executable"]
         figures.setdefault("cold", []).append(cold(once))
         _, peak, output = peak_and_output(bench)
