@@ -8,7 +8,7 @@ from .entry import build_program
 from .executable import CompiledProgram, CpuExecutable, ProgramInfo
 from .machine_code import machine_code
 from .object_code import cpu_for
-from .pages import together
+from .pages import join_pages, together
 from .pool import available_threads
 from .prepare import emit_prepare
 from .program import Program
@@ -24,6 +24,7 @@ def lower(graph: Graph, options: CompileOptions = _DEFAULT) -> CpuExecutable:
 def executable_of(program: Program, graph: Graph, options: CompileOptions) -> CpuExecutable:
     """The program of ``graph``, compiled and loaded."""
     compiled = compiled_program(program, graph, options)
+    join_pages(compiled.params)
     return CpuExecutable(compiled, options.threads or available_threads())
 
 
